@@ -154,10 +154,10 @@ class MCPFineTuningConfig:
 
 # %% ../nbs/00_config.ipynb #025
 CPU_BASE = dict(model_name='embedded', packed=True, load_in_4bit=False, lora_dropout=0.0, learning_rate=1e-3,
-                batch_size=40, gradient_accumulation_steps=1, head_sample=4096, validation_frequency=80)
+                batch_size=40, gradient_accumulation_steps=1, head_sample=4096, validation_frequency=80, validation_split=0.05)
 PRESETS = {
-    'cpu':        dict(CPU_BASE, num_epochs=1, dataset_size=12_000, max_minutes=14),
-    'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=48_000, max_minutes=240, validation_frequency=200),
+    'cpu':        dict(CPU_BASE, num_epochs=1, dataset_size=8_000),
+    'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=26_000, validation_frequency=170),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),
     'phi4_24gb':  dict(),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPLITS', 'LANGUAGES', 'EXTENSIONS', 'GENERATED', 'FREE', 'WHOLE_NUMBERS', 'SLOT', 'LONG', 'OPENERS', 'CLOSERS',
-           'MIXTURE', 'NO_TOOL', 'FROZEN', 'data_file', 'read_lines', 'curated', 'phrase_bank', 'other_tools',
-           'known_tools', 'bucket', 'split_of', 'value_bank', 'draw', 'fill_values', 'quoted', 'in_register',
+           'MIXTURE', 'NO_TOOL', 'FROZEN', 'data_file', 'read_lines', 'phrase_bank', 'other_tools', 'known_tools',
+           'bucket', 'split_of', 'value_bank', 'draw', 'fill_values', 'quoted', 'in_register', 'in_order', 'curated',
            'make_example', 'category', 'wordings', 'tool_list', 'generate', 'frozen_requests', 'make_dataset', 'record',
            'save_dataset', 'data_card', 'load_examples']
 
@@ -16,7 +16,8 @@ from functools import cache
 from importlib.resources import files
 from .config import UserError, make_config, run_folder, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, sha256_of
 from .schema import Example, ToolCall
-from .catalog import CODING_TOOLS, CLAUDE_FLOW_TOOLS, DEFAULT_TOOLS, from_openai, find_tool, make_tool, to_mcp
+from .catalog import CODING_TOOLS, CLAUDE_FLOW_TOOLS, DEFAULT_TOOLS, find_tool, to_mcp
+from .schema import Tool
 from .codec import completion, split_prompt
 from .checks import balance, keep_good, leakage, normalized
 
@@ -40,14 +41,7 @@ def read_lines(
         except json.JSONDecodeError as e: raise UserError(f'{path}, line {number}: not JSON ({e.msg})') from None
     return records
 
-# %% ../nbs/21_dataset.ipynb #006
-def curated() -> list[Example]:
-    "The hand-written core examples."
-    names = tuple(t.name for t in DEFAULT_TOOLS)
-    return [Example(d['query'], tuple(ToolCall(*c) for c in d['calls']), d.get('reply', ''), names, 'curated', d['difficulty'], 'curated')
-            for d in read_lines(data_file('curated.jsonl'))]
-
-# %% ../nbs/21_dataset.ipynb #009
+# %% ../nbs/21_dataset.ipynb #007
 @cache
 def phrase_bank() -> tuple[dict, ...]:
     "All frames of the bank: calls (with slots), wordings, replies, and the file they came from."
@@ -59,12 +53,12 @@ def phrase_bank() -> tuple[dict, ...]:
 @cache
 def other_tools() -> tuple:
     "Tools beside the default ones, so that the model learns to read the list it is given."
-    return tuple(make_tool(d['name'], d['description']).__class__(d['name'], d['description'], d['schema']) for d in read_lines(data_file('bank/other_tools.json')))
+    return tuple(Tool(d['name'], d['description'], d['schema']) for d in read_lines(data_file('bank/other_tools.json')))
 
 @cache
 def known_tools() -> tuple: return DEFAULT_TOOLS + other_tools()
 
-# %% ../nbs/21_dataset.ipynb #012
+# %% ../nbs/21_dataset.ipynb #010
 def bucket(
     text: str,           # anything
 ) -> float:              # a number in [0, 1) that depends on nothing else
@@ -81,7 +75,7 @@ def split_of(
     b = bucket('wording:' + normalized(re.sub(r'\{[a-z]+2?(:\w+)?\}', '{}', wording)))
     return 'train' if b >= validation_split else 'development' if b < validation_split / 3 else 'validation'
 
-# %% ../nbs/21_dataset.ipynb #015
+# %% ../nbs/21_dataset.ipynb #013
 @cache
 def value_bank() -> dict: return json.loads(data_file('values.json').read_text(encoding='utf-8'))
 
@@ -92,7 +86,7 @@ LANGUAGES = {'Python': 'py', 'python': 'py', 'TypeScript': 'ts', 'typescript': '
              'Terraform': 'tf', 'terraform': 'tf', 'TOML': 'toml', 'toml': 'toml', 'XML': 'xml', 'xml': 'xml', 'CSV': 'csv', 'csv': 'csv', 'GraphQL': 'graphql', 'protobuf': 'proto', 'Perl': 'pl', 'Zig': 'zig', 'C': 'c', 'text': 'txt'}
 EXTENSIONS = 'py py py ts ts tsx js js jsx go rs rb java kt swift c h cpp hpp cs php md md json json yaml yml toml sh sql css scss html vue svelte txt log csv xml ini cfg conf env lock dart ex lua r jl tf proto graphql ipynb'.split()
 
-# %% ../nbs/21_dataset.ipynb #016
+# %% ../nbs/21_dataset.ipynb #014
 def _stem(rng):
     "A file stem: from the bank, a pair of bank words, or something no bank has."
     bank, odd = value_bank()['stem'], rng.random()
@@ -115,7 +109,7 @@ def _path(rng, extension=''):
     if rng.random() < 0.02: name = name.replace('_', ' ')
     return name if rng.random() < 0.3 else f'{_directory(rng).rstrip("/")}/{name}'
 
-# %% ../nbs/21_dataset.ipynb #018
+# %% ../nbs/21_dataset.ipynb #016
 def _number(rng): return rng.choice([5, 10, 20, 30, 50, 100]) if rng.random() < 0.45 else rng.randint(1, 60) if rng.random() < 0.8 else rng.randint(60, 500)
 def _line(rng): return rng.choice([1, 10, 20, 50, 100, 150, 200]) if rng.random() < 0.3 else rng.randint(1, 400) if rng.random() < 0.8 else rng.randint(400, 5000)
 def _sha(rng): return ''.join(rng.choice('0123456789abcdef') for _ in range(rng.choice([7, 7, 8, 10, 40])))
@@ -136,7 +130,7 @@ GENERATED = {
 FREE = {'n', 'line', 'line2', 'count', 'port', 'sec', 'ms', 'ext', 'lang'}     # small ranges: not split by value
 WHOLE_NUMBERS = {'n', 'line', 'line2', 'count', 'port', 'ms', 'sec'}
 
-# %% ../nbs/21_dataset.ipynb #019
+# %% ../nbs/21_dataset.ipynb #017
 def draw(
     kind: str,                   # a slot's kind: file, dir, symbol, cmd, ...
     rng: random.Random,          # the source of chance
@@ -152,7 +146,7 @@ def draw(
         if value not in avoid and (base in FREE or held_out == (split != 'train')): return value
     raise UserError(f'the value bank has too few values of kind {kind!r}')
 
-# %% ../nbs/21_dataset.ipynb #022
+# %% ../nbs/21_dataset.ipynb #020
 SLOT = re.compile(r'\{([a-z]+2?)(?::([a-z0-9]+))?\}')
 
 def fill_values(
@@ -181,7 +175,7 @@ def fill_values(
         values['count'] = values['line2'] - values['line'] + 1
     return values
 
-# %% ../nbs/21_dataset.ipynb #023
+# %% ../nbs/21_dataset.ipynb #021
 def _put(template, values):
     "Fill slots in a call's value; a value that is one whole slot keeps its type."
     if isinstance(template, list): return [_put(t, values) for t in template]
@@ -191,7 +185,7 @@ def _put(template, values):
     if whole and whole.group(0)[1:-1] in values: return values[whole.group(0)[1:-1]]
     return SLOT.sub(lambda m: str(values.get(m.group(0)[1:-1], m.group(0))), template)
 
-# %% ../nbs/21_dataset.ipynb #026
+# %% ../nbs/21_dataset.ipynb #024
 LONG = {'content', 'old', 'new', 'cmd', 'regex', 'text', 'value', 'msg', 'topic', 'glob'}
 
 def quoted(
@@ -204,7 +198,7 @@ def quoted(
     "Quote a value as people do."
     open_here = before[-1:] in '\'"`' and before[-1:] != '' or after[:1] in '\'"`' and after[:1] != ''
     marks = [m for m in '"\'`' if m not in value]
-    if open_here or not marks or kind in FREE: return value
+    if open_here or not marks or kind in FREE or '```' in before + after: return value
     if '\n' in value: return f'\n```\n{value}\n```\n' if rng.random() < 0.4 and '```' not in value else f'{marks[-1]}{value}{marks[-1]}' if after.strip() else value
     simple = re.fullmatch(r'[\w./@:#+-]+', value) is not None
     share = (0.25 if simple else 0.35 if not after.strip(' .!?') else 0.8) if kind in LONG else 0.12 if simple else 0.5
@@ -212,7 +206,7 @@ def quoted(
     mark = rng.choice(marks)
     return f'{mark}{value}{mark}' if rng.random() < share else value
 
-# %% ../nbs/21_dataset.ipynb #029
+# %% ../nbs/21_dataset.ipynb #027
 OPENERS = ['please ', 'pls ', 'hey, ', 'hi! ', 'ok, ', 'ok so ', 'now ', 'quick one: ', 'could you please ', 'next: ', 'also, ', 'hmm, ', 'right, ']
 CLOSERS = [' please', ' thanks', ' thx', ', please', ', thanks!', ' for me', ' pls', ' asap', ' now', ' real quick', ' - thanks', '. Thanks in advance!']
 
@@ -240,7 +234,24 @@ def in_register(
         wording = ' '.join(words)
     return wording
 
-# %% ../nbs/21_dataset.ipynb #032
+# %% ../nbs/21_dataset.ipynb #030
+@cache
+def _order(name): return {key: i for i, key in enumerate(find_tool(name, known_tools()).properties)}
+
+def in_order(name: str, parameters: dict) -> dict:
+    "The parameters in the order of the tool's schema; a number that stands where text belongs becomes text."
+    kinds = find_tool(name, known_tools()).properties
+    text = lambda key, value: str(value) if kinds.get(key, {}).get('type') == 'string' and type(value) in (int, float) else value
+    return {key: text(key, value) for key, value in sorted(parameters.items(), key=lambda item: _order(name).get(item[0], 99))}
+
+# %% ../nbs/21_dataset.ipynb #033
+def curated() -> list[Example]:
+    "The hand-written core examples."
+    names = tuple(t.name for t in DEFAULT_TOOLS)
+    return [Example(d['query'], tuple(ToolCall(n, in_order(n, p)) for n, p in d['calls']), d.get('reply', ''), names, 'curated', d['difficulty'], 'curated')
+            for d in read_lines(data_file('curated.jsonl'))]
+
+# %% ../nbs/21_dataset.ipynb #036
 def make_example(
     frame: dict,                 # a frame of the bank
     wording: str,                # one of its wordings
@@ -259,13 +270,13 @@ def make_example(
         value, before, after = str(values.get(m.group(0)[1:-1], m.group(0))), said[last:m.start()], said[m.end():]
         query += [before, quoted(value, m.group(1).rstrip('2'), rng, said[:m.start()], after) if augment else value]
         last = m.end()
-    calls = tuple(ToolCall(name, _put(parameters, values)) for name, parameters in frame['calls'])
+    calls = tuple(ToolCall(name, in_order(name, _put(parameters, values))) for name, parameters in frame['calls'])
     optional = sum(len(p) for _, p in frame['calls']) > 2
     return Example(''.join([*query, said[last:]]).strip(), calls, frame.get('reply', ''), tools, frame['origin'],
                    'hard' if len(calls) > 1 or not calls and '{' in wording else 'medium' if optional else 'easy', f'{bucket(normalized(wording)):.12f}')
 
-# %% ../nbs/21_dataset.ipynb #035
-MIXTURE = {'bash': 26, 'read': 12, 'grep': 17, 'edit': 13, 'glob': 10, 'write': 8, 'multi': 10, 'flow': 8, 'none': 9, 'other': 9}
+# %% ../nbs/21_dataset.ipynb #039
+MIXTURE = {'bash': 26, 'read': 12, 'grep': 17, 'edit': 13, 'glob': 10, 'write': 8, 'multi': 11, 'flow': 9, 'none': 9, 'other': 9}
 
 def category(
     frame: dict,
@@ -276,7 +287,7 @@ def category(
     if len(names) != 1: return 'multi' if names else 'none'
     return names[0] if names[0] in MIXTURE else 'flow'
 
-# %% ../nbs/21_dataset.ipynb #036
+# %% ../nbs/21_dataset.ipynb #040
 @cache
 def wordings(
     split: str,
@@ -289,7 +300,7 @@ def wordings(
             if split_of(wording, validation_split) == split: found[category(frame)].append((frame, wording))
     return {c: tuple(w) for c, w in found.items() if w}
 
-# %% ../nbs/21_dataset.ipynb #039
+# %% ../nbs/21_dataset.ipynb #043
 def tool_list(
     rng: random.Random,
     default_share: float = 0.62,
@@ -304,7 +315,7 @@ def tool_list(
     chosen = coding * (rng.random() < 0.6) + flow + others or list(CODING_TOOLS)
     return tuple(t.name for t in rng.sample(chosen, len(chosen)))
 
-# %% ../nbs/21_dataset.ipynb #041
+# %% ../nbs/21_dataset.ipynb #045
 NO_TOOL = ['None of my tools can do that.', 'I have no tool for that here.', 'That needs a tool I do not have.']
 
 def _candidates(names, split, validation_split):
@@ -353,7 +364,7 @@ def _unserved(names, rng, split, validation_split, augment):
                 e.query, (), rng.choice(NO_TOOL), names, 'unserved', 'hard', e.split_group)
             for f, w in rng.sample(pool, min(2, len(pool))) for e in [make_example(f, w, rng, split, augment, names)]]
 
-# %% ../nbs/21_dataset.ipynb #044
+# %% ../nbs/21_dataset.ipynb #048
 FROZEN = ('acceptance.jsonl', 'development.jsonl', 'brief_cases.jsonl')
 
 def frozen_requests() -> set:
@@ -373,7 +384,7 @@ def make_dataset(
         result[split], dropped = examples, dropped + lost
     return dict(result, dropped=dict(dropped))
 
-# %% ../nbs/21_dataset.ipynb #045
+# %% ../nbs/21_dataset.ipynb #049
 def record(
     example: Example,
     family: str = 'gemma',       # model family of the codec
@@ -398,7 +409,7 @@ def save_dataset(
     write_json(folder.dataset.with_name('data_card.json'), card)
     return card
 
-# %% ../nbs/21_dataset.ipynb #046
+# %% ../nbs/21_dataset.ipynb #050
 def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
     "What is in the data, and what was found when checking it."
     splits = {s: data[s] for s in SPLITS}
@@ -407,7 +418,7 @@ def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
                 balance=balance(data['train']), dropped=data['dropped'], leakage=leakage(data['train'], data['validation']),
                 fingerprint=fingerprint(bank=sha256_of(*[f for f in data_file('bank').iterdir()], data_file('values.json'))))
 
-# %% ../nbs/21_dataset.ipynb #048
+# %% ../nbs/21_dataset.ipynb #052
 def load_examples(
     path,                        # a dataset file
 ) -> list[Example]:
