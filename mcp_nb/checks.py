@@ -30,7 +30,7 @@ def faults_of(
     if not example.calls and not example.reply.strip(): faults.append('neither call nor reply')
     for call in example.calls:
         for key, value in call.parameters.items():
-            if (call.tool_name, key) in COPIED and isinstance(value, str) and value.strip() not in example.query:
+            if (call.tool_name, key) in COPIED and isinstance(value, str) and not all(part in example.query for part in value.strip().split('/')):
                 faults.append(f'{call.tool_name}.{key} is not in the request')
     return faults
 

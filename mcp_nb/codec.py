@@ -7,7 +7,7 @@ __all__ = ['CALL_OPEN', 'CALL_CLOSE', 'MAX_TEXT', 'MAX_CLOSERS', 'FAMILIES', 'id
            'render_calls', 'Parsed', 'parse', 'chat_template', 'render', 'split_prompt', 'completion']
 
 # %% ../nbs/12_codec.ipynb #002
-import ast, functools, json, keyword
+import ast, functools, keyword, math, warnings
 from dataclasses import dataclass, field
 from transformers.utils.chat_template_utils import _compile_jinja_template
 from .config import UserError, one_of
@@ -59,7 +59,7 @@ class Parsed:
     error: str = ''          # '', 'unclosed', 'syntax', 'not_a_call', 'value', 'unknown_tool', 'unknown_parameter'
     detail: str = ''
 
-MAX_TEXT, MAX_CLOSERS = 200_000, 50
+MAX_TEXT, MAX_CLOSERS = 50_000, 20        # characters read, closing tags tried: bounds the work on hostile text
 
 # %% ../nbs/12_codec.ipynb #017
 class _Unreadable(Exception):
@@ -67,10 +67,14 @@ class _Unreadable(Exception):
 
 def _expression(source):
     "The call node in `source`, or `_Unreadable`."
-    try: node = ast.parse(source.strip(), mode='eval').body
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')                    # '\\d' in a literal is a warning, not our business
+            node = ast.parse(source.strip(), mode='eval').body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as e: raise _Unreadable('syntax', str(e)[:80]) from None
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)): raise _Unreadable('not_a_call', source[:80])
     if node.args or any(k.arg is None for k in node.keywords): raise _Unreadable('not_a_call', 'arguments must be named')
+    if len({k.arg for k in node.keywords}) < len(node.keywords): raise _Unreadable('not_a_call', 'an argument is given twice')
     return node
 
 # %% ../nbs/12_codec.ipynb #018
@@ -78,10 +82,10 @@ def _call(node, tools):
     "The `ToolCall` of a call node, with real names where `tools` are given."
     name, parameters, known = node.func.id, {}, None
     if tools is not None:
-        real = names_as_written((t.name for t in tools), 'tools')
+        real = {identifier(t.name): t.name for t in tools}
         if name not in real: raise _Unreadable('unknown_tool', name)
         name = real[name]
-        known = names_as_written(find_tool(name, tools).properties, f'parameters of {name!r}:')
+        known = {identifier(p): p for p in find_tool(name, tools).properties}
     for k in node.keywords:
         key = k.arg if known is None else known.get(k.arg)
         if key is None: raise _Unreadable('unknown_parameter', f'{name}.{k.arg}')
@@ -91,9 +95,11 @@ def _call(node, tools):
     return ToolCall(name, parameters)
 
 def _is_json(value):
-    try: json.dumps(value, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError): return False
-    return not isinstance(value, tuple)
+    "Would this value survive JSON unchanged? (No tuples, no keys that are not text, no NaN, no half surrogates.)"
+    if isinstance(value, dict): return all(isinstance(k, str) and _is_json(k) and _is_json(v) for k, v in value.items())
+    if isinstance(value, list): return all(map(_is_json, value))
+    if isinstance(value, str): return not any('\ud800' <= c <= '\udfff' for c in value)
+    return value is None or isinstance(value, (bool, int)) or isinstance(value, float) and math.isfinite(value)
 
 # %% ../nbs/12_codec.ipynb #019
 def parse(
@@ -195,6 +201,7 @@ def render(
 ) -> str:                    # the prompt
     "The prompt text of a conversation, by the template that the checkpoint carries."
     names_as_written((t.name for t in tools), 'tools')
+    for t in tools: names_as_written(t.properties, f'parameters of {t.name!r}:')
     messages = [m.to_dict() if isinstance(m, Message) else m for m in messages]
     template = _compile_jinja_template(chat_template(family))
     return template.render(messages=messages, tools=[to_openai(t) for t in tools] or None, add_generation_prompt=generate)
@@ -206,10 +213,11 @@ def split_prompt(
     family: str = 'gemma',
 ) -> tuple[str, str]:        # shared prefix (the tool list), the rest of the prompt
     "Cut a one-request prompt into the part that depends on the tools and the part that depends on the request."
-    prefix = render([], tools, family, generate=False)
-    prompt = render([Message('user', query)], tools, family)
-    assert prompt.startswith(prefix)
-    return prefix, prompt[len(prefix):]
+    bos = FAMILIES[family][4]
+    return _prefix(tuple(tools), family), render([Message('user', query)], (), family)[len(bos):]
+
+@functools.lru_cache(256)
+def _prefix(tools, family): return render([], tools, family, generate=False)
 
 def completion(
     calls,                   # the right calls; none: `reply` is the answer

@@ -1,0 +1,169 @@
+"What is shipped in mcp_nb/data, and what is generated from it."
+import itertools, json, os, pathlib, random, re, subprocess, sys
+from functools import cache
+import pytest
+from mcp_nb import dataset as ds
+from mcp_nb.catalog import parse_tool
+from mcp_nb.checks import normalized
+from mcp_nb.config import make_config, run_folder
+from mcp_nb.schema import ToolCall, problems_of
+
+CASE_FILES = {'acceptance.jsonl': 300, 'development.jsonl': 100, 'brief_cases.jsonl': 20}
+TOOLS = {t.name: t for t in ds.known_tools()}
+
+def cases(name): return ds.read_lines(ds.data_file(name))
+def slots(text): return {m.group(0)[1:-1] for m in ds.SLOT.finditer(text)}
+def where(frame, wording=''): return f"{frame['origin']}: {wording[:80]!r} -> {json.dumps(frame['calls'])[:120]}"
+def pairs(): return ((frame, wording) for frame in ds.phrase_bank() for wording in frame['say'])
+
+@cache
+def generated(): return ds.make_dataset(make_config('cpu', dataset_size=3000, validation_size=200, validation_split=0.2))
+
+
+# ---- case files
+
+@pytest.mark.parametrize('name', CASE_FILES)
+def test_cases(name):
+    found = cases(name)
+    assert len(found) >= CASE_FILES[name] and (name != 'brief_cases.jsonl' or len(found) == 20)
+    assert len({c['id'] for c in found}) == len(found) == len({normalized(c['query']) for c in found})
+    for case in found:
+        assert case['query'].strip() and isinstance(case['expected'], list), case['id']
+        known = TOOLS | {t.name: t for t in map(parse_tool, case.get('tools', ()))}
+        for call in case['expected']:
+            assert call['tool'] in known, (case['id'], call['tool'])
+            if call['params'] is None: continue
+            tool = known[call['tool']]
+            for key, values in call['params'].items():
+                assert key in tool.properties and isinstance(values, list) and values, (case['id'], key)
+            assert set(tool.required) <= set(call['params']), (case['id'], tool.required)
+
+@pytest.mark.parametrize('name', CASE_FILES)
+def test_expected_calls_are_legal(name):
+    for case in cases(name):
+        known = TOOLS | {t.name: t for t in map(parse_tool, case.get('tools', ()))}
+        for call in case['expected']:
+            tool = known[call['tool']]
+            first = {k: vs[0] for k, vs in (call['params'] or {}).items() if '' not in vs or k in tool.required}      # '' says: may be absent
+            for key, values in (call['params'] or {}).items():
+                for v in values:
+                    if v == '' and key not in tool.required: continue
+                    assert not (bad := problems_of(ToolCall(tool.name, first | {key: v}), [tool])), (case['id'], bad)
+
+def test_case_files_share_no_request():
+    for a, b in itertools.combinations(CASE_FILES, 2):
+        assert not {normalized(c['query']) for c in cases(a)} & {normalized(c['query']) for c in cases(b)}, (a, b)
+
+
+# ---- phrase bank
+
+DERIVED = {'ext': [{'lang'}], 'ms': [{'sec'}], 'count': [{'line', 'line2'}], 'line2': [{'line', 'count'}]}
+
+def test_every_slot_can_be_filled_and_is_said():
+    kinds = set(ds.GENERATED) | set(ds.value_bank()) | {'old', 'new', 'line2', 'count'}
+    wrong = []
+    for frame, wording in pairs():
+        said, called = slots(wording), slots(json.dumps(frame['calls']))
+        wrong += [(where(frame, wording), 'unknown slot', s) for s in said | called if s.split(':')[0] not in kinds and s.split(':')[0].rstrip('2') not in kinds]
+        wrong += [(where(frame, wording), 'not in the wording', s) for s in called - said if not any(d <= said for d in DERIVED.get(s, ()))]
+    assert not wrong, wrong[:10]
+
+def test_no_slot_is_misspelt():
+    "Something that looks like a slot with a file ending but would be left in the text."
+    wrong = [where(frame, wording) for frame, wording in pairs() for m in re.finditer(r'\{[A-Za-z]+2?:[^{}\s]*\}', wording + json.dumps(frame['calls'])) if not ds.SLOT.fullmatch(m.group(0))]
+    assert not wrong, wrong
+
+def test_frames_are_whole():
+    for frame in ds.phrase_bank():
+        assert frame['say'] and all(w.strip() for w in frame['say']), where(frame)
+        assert frame['calls'] or frame.get('reply', '').strip(), where(frame)
+        assert all(name in TOOLS for name, _ in frame['calls']), where(frame)
+
+@pytest.mark.parametrize('split', ['train', 'validation'])
+def test_filled_calls_are_legal(split):
+    dice = random.Random(0)
+    for frame in ds.phrase_bank():
+        example = ds.make_example(frame, dice.choice(frame['say']), dice, split)
+        bad = [p for call in example.calls for p in problems_of(call, TOOLS.values())]
+        assert not bad, (where(frame), bad)
+
+COPIED = {'file_path', 'path', 'pattern', 'old_string', 'new_string', 'content', 'key', 'value', 'glob'}
+
+def test_typos_and_capitals_never_touch_an_argument():
+    "A literal argument that the wording contains is still in the request after augmentation."
+    dice, lost, seen = random.Random(0), [], 0
+    for frame, wording in pairs():
+        literal = [v for _, p in frame['calls'] for k, v in p.items() if k in COPIED and isinstance(v, str) and len(v) > 2 and not slots(v) and v in wording]
+        if not literal: continue
+        query = ds.make_example(frame, wording, dice).query
+        seen += 1
+        lost += [(v, query) for v in literal if v not in query]
+    assert not lost, f'{len(lost)} of {seen}, such as {lost[:6]}'
+
+
+# ---- generated data
+
+def test_no_frozen_request_is_trained_on():
+    frozen = {normalized(c['query']) for name in CASE_FILES for c in cases(name)}
+    assert frozen == ds.frozen_requests()
+    for split in ds.SPLITS: assert not [e.query for e in generated()[split] if normalized(e.query) in frozen], split
+
+def test_no_frozen_request_is_in_the_bank():
+    "Augmentation (\"please …\", a typo) would slip past the exact comparison."
+    frozen = ds.frozen_requests()
+    assert not (found := [where(f, w) for f, w in pairs() if ds.split_of(w) == 'train' and normalized(w) in frozen]), found
+
+def test_examples_are_good_and_distinct():
+    data = generated()
+    requests = [normalized(e.query) for split in ds.SPLITS for e in data[split]]
+    assert len(requests) == len(set(requests)) and len(data['train']) >= 3000
+    for split in ds.SPLITS:
+        for e in data[split]:
+            assert not [p for c in e.calls for p in problems_of(c, TOOLS.values())], e
+            assert all(c.tool_name in e.tools for c in e.calls), e
+            assert e.calls or e.reply, e
+
+def test_wordings_of_splits_are_disjoint():
+    groups = {s: {e.split_group for e in generated()[s]} for s in ds.SPLITS}
+    bank = {s: {normalized(ds.SLOT.sub('{}', w)) for ws in ds.wordings(s, 0.2).values() for _, w in ws} for s in ds.SPLITS}
+    for found in (groups, bank):
+        assert all(found.values())
+        for a, b in itertools.combinations(ds.SPLITS, 2): assert not found[a] & found[b], (a, b)
+
+def test_values_of_splits_are_disjoint():
+    "What fills the open slots in held-out examples never fills them in training."
+    values = {s: set() for s in ('train', 'validation')}
+    for split, found in values.items():
+        dice = random.Random(split)
+        for frame in ds.phrase_bank():
+            filled = ds.fill_values(frame['say'][0], frame['calls'], dice, split)
+            found |= {(kind, str(v)) for slot, v in filled.items() if (kind := re.sub(r'2?(:.*)?$', '', slot)) not in ds.FREE | {'new'}}
+    assert len(values['train']) > 3000 and len(values['validation']) > 500
+    assert not (both := values['train'] & values['validation']), sorted(both)[:10]
+
+WRITE = '''import sys; from mcp_nb.dataset import *; from mcp_nb.config import make_config, run_folder
+config = make_config('tiny', dataset_size=60, seed=7); save_dataset(make_dataset(config), run_folder(sys.argv[1]), config)'''
+
+def written(folder): return {p.name: p.read_bytes() for p in sorted((folder/'data').iterdir())}
+
+def test_one_seed_gives_one_sequence_of_bytes(tmp_path):
+    config = make_config('tiny', dataset_size=60, seed=7)
+    data = ds.make_dataset(config)
+    assert data == ds.make_dataset(config)
+    ds.save_dataset(data, run_folder(tmp_path/'a'), config)
+    # and in another process, whose sets are in another order
+    environment = dict(os.environ, PYTHONHASHSEED='12345', PYTHONPATH=os.pathsep.join([str(pathlib.Path(ds.__file__).parent.parent), os.environ.get('PYTHONPATH', '')]))
+    subprocess.run([sys.executable, '-c', WRITE, tmp_path/'b'], check=True, env=environment)
+    a, b = written(tmp_path/'a'), written(tmp_path/'b')
+    assert len(a) >= 4 and a == b, [name for name in a if a[name] != b.get(name)]
+    assert ds.generate(20, seed=7)[0] == ds.generate(20, seed=7)[0] != ds.generate(20, seed=8)[0]
+
+def test_data_card_does_not_depend_on_the_order_of_a_folder(monkeypatch):
+    "File systems list a folder in any order; the fingerprint of the bank must not follow it."
+    config = make_config('tiny')
+    data = ds.make_dataset(config)
+    before, iterdir = ds.data_card(data, config), pathlib.Path.iterdir
+    monkeypatch.setattr(pathlib.Path, 'iterdir', lambda self: iter(sorted(iterdir(self), reverse=True)))
+    once = ds.data_card(data, config)
+    monkeypatch.setattr(pathlib.Path, 'iterdir', lambda self: iter(sorted(iterdir(self))))
+    assert once['fingerprint'] == ds.data_card(data, config)['fingerprint'] == before['fingerprint']
