@@ -42,9 +42,9 @@ run *args:
 test *args:
     @./run_tests.sh "$@"
 
-# the docs site in _docs (needs the quarto program)
+# README.md from nbs/index.ipynb (--check: only say whether it is in step)
 docs *args: setup
-    @.venv/bin/nbdev_docs "$@"
+    @.venv/bin/python -c 'import sys; from mcp_nb.docs import main; sys.exit(main(sys.argv[1:]))' "$@"
 
 # JupyterLab on the notebooks
 lab *args: setup

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tools in, a checked and quantized model out: dataset, training, validation, benchmark, quantization, report.
-# A tiny real run by default; everything after the name goes to `mcp-nb run` (./run_finetuning.sh --help).
+# The embedded base on the CPU by default; everything after the name goes to `mcp-nb run` (./run_finetuning.sh --help).
 set -euo pipefail
 caller="$PWD"
 cd "$(dirname "${BASH_SOURCE[0]}")"

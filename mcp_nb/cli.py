@@ -12,13 +12,12 @@ from pathlib import Path
 
 # %% ../nbs/81_cli.ipynb #005
 def best_model(run: str = ''):
-    "The best model of a run (default: the latest): the smallest quantized one whose gates passed, else INT8, else the fine-tuned one."
+    "The best model of a run (default: the latest): INT8 if its accuracy gate passed, else INT4 if its did, else the fine-tuned one."
     from mcp_nb.config import latest_run, read_json, run_folder, UserError
     folder = run_folder(run) if run else latest_run()
-    passed = {}
-    if folder.benchmark.exists():
-        for g in read_json(folder.benchmark).get('gates', []): passed[g['engine']] = passed.get(g['engine'], True) and (g['passed'] or g['name'] != 'accuracy')
-    for path in [folder.quantized(n) for n in ('int8', 'int4') if passed.get(n)] + [folder.quantized('int8'), folder.final_model]:
+    gates = read_json(folder.benchmark).get('gates', []) if folder.benchmark.exists() else []
+    passed = [g['engine'] for g in gates if g['name'] == 'accuracy' and g['passed']]
+    for path in [folder.quantized(n) for n in ('int8', 'int4') if n in passed] + [folder.final_model]:
         if (path/'genai_config.json').exists() or (path/'config.json').exists(): return path
     raise UserError(f'no model in {folder.path}: train one with `mcp-nb run`')
 
