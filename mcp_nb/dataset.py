@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FROZEN', 'SPLITS', 'LANGUAGES', 'EXTENSIONS', 'GENERATED', 'FREE', 'WHOLE_NUMBERS', 'SLOT', 'LONG', 'OPENERS',
-           'CLOSERS', 'MIXTURE', 'NO_TOOL', 'data_file', 'read_lines', 'frozen_requests', 'phrase_bank', 'other_tools',
-           'known_tools', 'bucket', 'split_of', 'value_bank', 'draw', 'fill_values', 'quoted', 'in_register',
-           'in_order', 'curated', 'make_example', 'category', 'wordings', 'tool_list', 'generate', 'make_dataset',
-           'record', 'save_dataset', 'data_card', 'load_examples']
+           'CLOSERS', 'NO_TOOL_NEEDED', 'MIXTURE', 'NO_TOOL', 'data_file', 'read_lines', 'frozen_requests',
+           'phrase_bank', 'other_tools', 'known_tools', 'bucket', 'split_of', 'value_bank', 'draw', 'fill_values',
+           'quoted', 'in_register', 'in_order', 'short_reply', 'curated', 'make_example', 'category', 'wordings',
+           'tool_list', 'generate', 'make_dataset', 'record', 'save_dataset', 'data_card', 'load_examples']
 
 # %% ../nbs/21_dataset.ipynb #002
 import hashlib, json, random, re
@@ -256,13 +256,22 @@ def in_order(name: str, parameters: dict) -> dict:
     return {key: text(key, value) for key, value in sorted(parameters.items(), key=lambda item: _order(name).get(item[0], 99))}
 
 # %% ../nbs/21_dataset.ipynb #035
+NO_TOOL_NEEDED = 'No tool is needed for that.'
+
+def short_reply(
+    reply: str,                  # the author's reply
+) -> str:                        # a question back, or the one sentence
+    "What the model learns to say when it calls nothing."
+    return reply if reply.endswith('?') or not reply else NO_TOOL_NEEDED
+
+# %% ../nbs/21_dataset.ipynb #038
 def curated() -> list[Example]:
     "The hand-written core examples."
     names = tuple(t.name for t in DEFAULT_TOOLS)
-    return [Example(d['query'], tuple(ToolCall(n, in_order(n, p)) for n, p in d['calls']), d.get('reply', ''), names, 'curated', d['difficulty'], 'curated')
+    return [Example(d['query'], tuple(ToolCall(n, in_order(n, p)) for n, p in d['calls']), short_reply(d.get('reply', '')), names, 'curated', d['difficulty'], 'curated')
             for d in read_lines(data_file('curated.jsonl'))]
 
-# %% ../nbs/21_dataset.ipynb #038
+# %% ../nbs/21_dataset.ipynb #041
 def make_example(
     frame: dict,                 # a frame of the bank
     wording: str,                # one of its wordings
@@ -283,10 +292,10 @@ def make_example(
         last = m.end()
     calls = tuple(ToolCall(name, in_order(name, _put(parameters, values))) for name, parameters in frame['calls'])
     optional = sum(len(p) for _, p in frame['calls']) > 2
-    return Example(''.join([*query, said[last:]]).strip(), calls, frame.get('reply', ''), tools, frame['origin'],
+    return Example(''.join([*query, said[last:]]).strip(), calls, short_reply(frame.get('reply', '')), tools, frame['origin'],
                    'hard' if len(calls) > 1 or not calls and '{' in wording else 'medium' if optional else 'easy', f'{bucket(normalized(wording)):.12f}')
 
-# %% ../nbs/21_dataset.ipynb #041
+# %% ../nbs/21_dataset.ipynb #044
 MIXTURE = {'bash': 26, 'read': 12, 'grep': 17, 'edit': 13, 'glob': 10, 'write': 8, 'multi': 11, 'flow': 9, 'none': 9, 'other': 9}
 
 def category(
@@ -298,7 +307,7 @@ def category(
     if len(names) != 1: return 'multi' if names else 'none'
     return names[0] if names[0] in MIXTURE else 'flow'
 
-# %% ../nbs/21_dataset.ipynb #042
+# %% ../nbs/21_dataset.ipynb #045
 @cache
 def wordings(
     split: str,
@@ -311,10 +320,10 @@ def wordings(
             if split_of(wording, validation_split) == split and normalized(wording) not in frozen: found[category(frame)].append((frame, wording))
     return {c: tuple(w) for c, w in found.items() if w}
 
-# %% ../nbs/21_dataset.ipynb #045
+# %% ../nbs/21_dataset.ipynb #048
 def tool_list(
     rng: random.Random,
-    default_share: float = 0.62,
+    default_share: float = 0.7,
 ) -> tuple[str, ...]:            # names, in the order to show
     "A tool list to train with."
     r = rng.random()
@@ -326,7 +335,7 @@ def tool_list(
     chosen = coding * (rng.random() < 0.6) + flow + others or list(CODING_TOOLS)
     return tuple(t.name for t in rng.sample(chosen, len(chosen)))
 
-# %% ../nbs/21_dataset.ipynb #047
+# %% ../nbs/21_dataset.ipynb #050
 NO_TOOL = ['None of my tools can do that.', 'I have no tool for that here.', 'That needs a tool I do not have.']
 
 def _candidates(names, split, validation_split):
@@ -344,7 +353,7 @@ def generate(
     group: int = 40,                 # examples that share one tool list
     augment: bool = True,
     taken=(),                        # normalized requests that must not occur
-    default_share: float = 0.62,
+    default_share: float = 0.7,
 ) -> tuple[list[Example], Counter]:  # examples, and what was dropped and why
     "Generate checked, distinct examples of one split, in groups that share a tool list."
     rng = random.Random(f'{seed}:{split}')
@@ -375,7 +384,7 @@ def _unserved(names, rng, split, validation_split, augment):
                 e.query, (), rng.choice(NO_TOOL), names, 'unserved', 'hard', e.split_group)
             for f, w in rng.sample(pool, min(2, len(pool))) for e in [make_example(f, w, rng, split, augment, names)]]
 
-# %% ../nbs/21_dataset.ipynb #050
+# %% ../nbs/21_dataset.ipynb #053
 def make_dataset(
     config: MCPFineTuningConfig,
 ) -> dict:                       # {'train': [...], 'development': [...], 'validation': [...], 'dropped': {...}}
@@ -390,7 +399,7 @@ def make_dataset(
         result[split], dropped = examples, dropped + lost
     return dict(result, dropped=dict(dropped))
 
-# %% ../nbs/21_dataset.ipynb #051
+# %% ../nbs/21_dataset.ipynb #054
 def record(
     example: Example,
     family: str = 'gemma',       # model family of the codec
@@ -415,7 +424,7 @@ def save_dataset(
     write_json(folder.dataset.with_name('data_card.json'), card)
     return card
 
-# %% ../nbs/21_dataset.ipynb #052
+# %% ../nbs/21_dataset.ipynb #055
 def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
     "What is in the data, and what was found when checking it."
     splits = {s: data[s] for s in SPLITS}
@@ -424,7 +433,7 @@ def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
                 balance=balance(data['train']), dropped=data['dropped'], leakage=leakage(data['train'], data['validation']),
                 fingerprint=fingerprint(bank=sha256_of(*sorted(data_file('bank').iterdir(), key=lambda f: f.name), data_file('values.json'))))
 
-# %% ../nbs/21_dataset.ipynb #054
+# %% ../nbs/21_dataset.ipynb #057
 def load_examples(
     path,                        # a dataset file
 ) -> list[Example]:

@@ -16,7 +16,7 @@ from .vocabulary import keep_tokens, prune_vocabulary
 from .codec import FAMILIES, chat_template, split_prompt
 
 # %% ../nbs/30_models.ipynb #005
-MODEL_FAMILIES = {'gemma3_text': 'gemma', 'gemma3': 'gemma', 'gemma2': 'gemma', 'phi3': 'phi', 'qwen2': 'chatml', 'qwen3': 'chatml', 'llama': 'chatml'}
+MODEL_FAMILIES = {'gemma3_text': 'gemma', 'gemma3': 'gemma', 'gemma2': 'gemma', 'phi3': 'phi', 'qwen2': 'chatml', 'qwen3': 'chatml'}
 
 def family_of(
     config,                # a transformers configuration
@@ -98,7 +98,8 @@ def load_tokenizer(
     except (OSError, ValueError) as e: raise UserError(f'cannot load the tokenizer of {path}: {str(e).splitlines()[0]}') from None
     tokenizer.chat_template = chat_template(family)
     stop = FAMILIES[family][2].strip()
-    if stop and stop in tokenizer.get_vocab(): tokenizer.eos_token = stop
+    if stop and stop not in tokenizer.get_vocab(): raise UserError(f'the tokenizer of {path} has no token {stop!r}: it does not belong to the prompt family {family!r}')
+    if stop: tokenizer.eos_token = stop
     if tokenizer.pad_token is None: tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 

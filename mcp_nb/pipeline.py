@@ -116,6 +116,7 @@ def _papermill(stage, parameters, folder):
     except PapermillExecutionError as e:
         if e.ename == 'GateFailed': raise GateFailed(e.evalue) from None
         if e.ename == 'UserError': raise UserError(e.evalue) from None
+        if e.ename in ('OSError', 'PermissionError'): raise UserError(f'{stage}: {e.evalue}') from None      # a full disk, a folder that may not be written
         raise StageFailed(f'{stage} failed: {e.ename}: {str(e.evalue)[:300]} (the whole story is in {executed})') from None
 
 class StageFailed(Exception):
