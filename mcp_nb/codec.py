@@ -99,7 +99,8 @@ def _is_json(value):
     if isinstance(value, dict): return all(isinstance(k, str) and _is_json(k) and _is_json(v) for k, v in value.items())
     if isinstance(value, list): return all(map(_is_json, value))
     if isinstance(value, str): return not any('\ud800' <= c <= '\udfff' for c in value)
-    return value is None or isinstance(value, (bool, int)) or isinstance(value, float) and math.isfinite(value)
+    if isinstance(value, int): return value.bit_length() <= 1024                 # longer ones cannot even be printed (Python's limit)
+    return value is None or isinstance(value, float) and math.isfinite(value)
 
 # %% ../nbs/12_codec.ipynb #019
 def parse(

@@ -284,7 +284,9 @@ def make_example(
     values = fill_values(wording, frame['calls'], rng, split)
     whole_only = '"{dir}"' in json.dumps(frame['calls']) and json.dumps(frame['calls']).count('{dir}') == json.dumps(frame['calls']).count('"{dir}"')
     if 'dir' in values and whole_only and '{dir}/' not in wording and rng.random() < 0.12: values['dir'] = values['dir'].rstrip('/') + '/'
-    said = in_register(wording, rng, bool(frame['calls']), SLOT.sub(' ', json.dumps([p for _, p in frame['calls']], ensure_ascii=False))) if augment else wording
+    literals = [v for _, p in frame['calls'] for v in p.values() if isinstance(v, str) and v in wording]
+    said = in_register(wording, rng, bool(frame['calls']), ' '.join(literals)) if augment else wording
+    if any(v not in said for v in literals): said = wording                      # no register may touch what must be copied
     query, last = [], 0
     for m in SLOT.finditer(said):
         value, before, after = str(values.get(m.group(0)[1:-1], m.group(0))), said[last:m.start()], said[m.end():]

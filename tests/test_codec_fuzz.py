@@ -14,6 +14,10 @@ ODD = ['', ' ', "'", '"', '\'"', "'''", '"""', '\\', '\\\\', '\\d+\\.(\\w)', '\n
 NAMES = ['read', 'create-issue', 'a.b/c', 'from', 'None', 'match', '_', '', '2fa', '-A', 'größe', '日本', 'ﬁle', '__debug__', '__class__', 'self', 'print', 'items', 'keys', 'get', 'e\u0301', 'x y', '{', "'", 'i' * 200]
 
 def text(dice):
+    "Any text that UTF-8 can carry (half surrogates are refused as values: no file could hold them)."
+    return any_text(dice).encode('utf-8', 'ignore').decode()
+
+def any_text(dice):
     if dice.random() < 0.6: return ''.join(dice.choice(ODD) for _ in range(dice.randint(1, 3)))
     return ''.join(chr(dice.choice([dice.randrange(128), dice.randrange(0x300), dice.randrange(0x110000)])) for _ in range(dice.randint(0, 30)))
 
