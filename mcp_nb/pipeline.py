@@ -44,12 +44,12 @@ def parameters_for(
     chosen = {}
     for name, value in given.items():
         if name not in known: continue
-        kind = type(known[name]) if known[name] is not None else type(settings.get(name, ''))
-        chosen[name] = getattr(make_config(preset, **{name: value}), name) if name in settings else _literal(name, value, kind)
+        chosen[name] = getattr(make_config(preset, **{name: value}), name) if name in settings else _literal(name, value, known[name])
     return {**{k: v for k, v in dict(preset=preset, run=run).items() if k in known}, **chosen}
 
-def _literal(name, value, kind):
-    "A command-line value as the type of the notebook's default."
+def _literal(name, value, default):
+    "A command-line value as the type of the notebook's default; where that is None, a whole number."
+    kind = int if default is None else type(default)
     try: return value if isinstance(value, kind) else kind(value)
     except (TypeError, ValueError): raise UserError(f'parameter {name!r} must be {kind.__name__}, not {value!r}') from None
 
