@@ -67,21 +67,22 @@ def test_validate_takes_any_case_file(a_run):
     assert scores['total'] == 2 and 0 <= scores['tool']['ci95'][0] <= scores['tool']['ci95'][1] <= 1
 
 
+TRAIN = "import sys; from mcp_nb.config import *; from mcp_nb.training import train; train(make_config('tiny', dataset_size=120, validation_frequency=4), run_folder(sys.argv[1]))"
+
 def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
-    arguments = ['train', '--preset', 'tiny', '-p', 'dataset_size', '120', '-p', 'validation_frequency', '4']
-    assert mcp_nb(tmp_path, *arguments, '--run', 'whole').returncode == 0
-    process = subprocess.Popen([sys.executable, '-c', 'import sys; from mcp_nb.cli import main; sys.exit(main())', *arguments, '--run', 'killed'], cwd=ROOT, env=environment(tmp_path),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    killed = tmp_path / 'outputs' / 'killed'
+    "SIGKILL after the first checkpoint; the same command again ends with the metrics of a run that nobody killed."
+    train = lambda run: [sys.executable, '-c', TRAIN, str(tmp_path / run)]
+    options = dict(cwd=ROOT, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert subprocess.run(train('whole'), timeout=300, **options).returncode == 0
+    process, killed = subprocess.Popen(train('killed'), start_new_session=True, **options), tmp_path / 'killed'
     deadline = time.time() + 300
     while not list(killed.glob('checkpoints/checkpoint-*/trainer_state.json')) and time.time() < deadline and process.poll() is None: time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (killed / 'checkpoints/metrics.json').exists(), 'it was too fast to be killed'
-    again = mcp_nb(tmp_path, *arguments, '--run', 'killed')
-    assert again.returncode == 0, again.stderr
+    assert subprocess.run(train('killed'), timeout=300, **options).returncode == 0
     assert 'resumed' in (killed / 'logs/training.log').read_text()
-    whole, resumed = (json.loads((tmp_path / 'outputs' / r / 'checkpoints/metrics.json').read_text()) for r in ('whole', 'killed'))
+    whole, resumed = (json.loads((tmp_path / r / 'checkpoints/metrics.json').read_text()) for r in ('whole', 'killed'))
     assert whole['steps'] == resumed['steps'] and abs(whole['eval_loss'] - resumed['eval_loss']) < 1e-6
 
 
