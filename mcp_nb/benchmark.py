@@ -7,16 +7,15 @@ __all__ = ['few_shot', 'baseline_engine', 'paired', 'speed', 'median_interval', 
            'outcomes', 'sample_first']
 
 # %% ../nbs/42_benchmark.ipynb #002
-import gc, json, math, random, statistics, time
+import gc, math, random, statistics
 from pathlib import Path
 import psutil
-from .config import RunFolder, fingerprint, make_config, read_json, run_folder, write_json
-from .schema import Message, ToolCall
-from .catalog import DEFAULT_TOOLS
+from .config import fingerprint
+from .schema import Message
 from .dataset import bucket, curated
 from .models import resolve_base
-from .engine import Engine, TorchEngine, load_engine
-from .validation import ABOUT, case_set, model_fingerprint, percentiles, validate
+from .engine import Engine, TorchEngine
+from .validation import ABOUT, percentiles
 
 # %% ../nbs/42_benchmark.ipynb #005
 def few_shot(n: int = 8) -> tuple[Message, ...]:

@@ -6,9 +6,8 @@
 __all__ = ['COPIED', 'normalized', 'faults_of', 'keep_good', 'balance', 'leakage']
 
 # %% ../nbs/20_checks.ipynb #002
-import re
 from collections import Counter
-from .schema import Example, ToolCall, problems_of
+from .schema import Example, problems_of
 
 # %% ../nbs/20_checks.ipynb #005
 def normalized(

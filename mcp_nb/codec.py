@@ -8,11 +8,11 @@ __all__ = ['CALL_OPEN', 'CALL_CLOSE', 'MAX_TEXT', 'MAX_CLOSERS', 'FAMILIES', 'id
 
 # %% ../nbs/12_codec.ipynb #002
 import ast, functools, keyword, math, warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from transformers.utils.chat_template_utils import _compile_jinja_template
 from .config import UserError, one_of
-from .schema import Message, Tool, ToolCall
-from .catalog import DEFAULT_TOOLS, find_tool, to_openai
+from .schema import Message, ToolCall
+from .catalog import find_tool, to_openai
 
 # %% ../nbs/12_codec.ipynb #005
 CALL_OPEN, CALL_CLOSE = '<tool_use>', '</tool_use>'

@@ -9,8 +9,8 @@ __all__ = ['CPU_BASE', 'PRESETS', 'LIBRARIES', 'UserError', 'one_of', 'write_tex
            'fitting_preset', 'doctor']
 
 # %% ../nbs/00_config.ipynb #002
-import configparser, contextlib, hashlib, importlib.metadata, json, os, platform, random, shutil, sys, tempfile, time
-from dataclasses import asdict, dataclass, field, fields, replace
+import contextlib, hashlib, importlib.metadata, importlib.util, json, os, platform, random, shutil, sys, tempfile
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 # %% ../nbs/00_config.ipynb #005
@@ -155,7 +155,7 @@ class MCPFineTuningConfig:
     early_stopping_patience: int = 3      # evaluations without improvement
     validation_split: float = 0.2         # share of the *phrasings* kept for validation
     weight_decay: float = 0.01
-    tool_focused: bool = True             # weight the mixture towards the tools that fail most
+    tool_focused: bool = True             # draw tools by the dataset room's mixture; False: by how many wordings each has
     augment_dataset: bool = True          # registers, typos, quoting
     validation_frequency: int = 100       # optimizer steps between evaluations
 
@@ -252,10 +252,7 @@ def fingerprint(
     code = [p for p in sorted(Path(importlib.util.find_spec('mcp_nb').origin).parent.glob('*.py'))]
     return dict(parts, code=sha256_of(*code), python=platform.python_version(), versions=library_versions())
 
-# %% ../nbs/00_config.ipynb #037
-import importlib.util
-
-# %% ../nbs/00_config.ipynb #040
+# %% ../nbs/00_config.ipynb #039
 def machine() -> dict:
     "CPU, memory, disk and GPU of this machine, in numbers (bytes are GiB)."
     import psutil
@@ -270,7 +267,7 @@ def machine() -> dict:
             facts.update(gpu=properties.name, gpu_memory_gib=round(properties.total_memory/gib, 1))
     return facts
 
-# %% ../nbs/00_config.ipynb #042
+# %% ../nbs/00_config.ipynb #041
 def fitting_preset(
     facts: dict,             # from `machine`
 ) -> tuple[str, str]:        # preset, reason
@@ -282,7 +279,7 @@ def fitting_preset(
     if memory >= 5: return 'cpu', f'{why}; {memory} GiB of free memory are enough for the embedded 270M model (needs 5)'
     return 'tiny', f'{why} and only {memory} GiB of memory are free: the embedded model needs 5'
 
-# %% ../nbs/00_config.ipynb #044
+# %% ../nbs/00_config.ipynb #043
 def doctor() -> dict:
     "Look at the machine and the libraries; returns facts, missing libraries, the preset that fits, the reason and problems."
     facts, versions = machine(), library_versions()

@@ -12,9 +12,10 @@ __all__ = ['FROZEN', 'SPLITS', 'LANGUAGES', 'EXTENSIONS', 'GENERATED', 'FREE', '
 # %% ../nbs/21_dataset.ipynb #002
 import hashlib, json, random, re
 from collections import Counter
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from .config import UserError, make_config, run_folder, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, sha256_of
+from .config import UserError, read_json, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, sha256_of
 from .schema import Example, ToolCall
 from .catalog import CODING_TOOLS, CLAUDE_FLOW_TOOLS, DEFAULT_TOOLS, find_tool, to_mcp
 from .schema import Tool
@@ -338,7 +339,7 @@ def tool_list(
     return tuple(t.name for t in rng.sample(chosen, len(chosen)))
 
 # %% ../nbs/21_dataset.ipynb #050
-NO_TOOL = ['None of my tools can do that.', 'I have no tool for that here.', 'That needs a tool I do not have.']
+NO_TOOL = 'I have no tool for that here.'
 
 def _candidates(names, split, validation_split):
     "The wordings of each category that a tool list can serve."
@@ -355,17 +356,18 @@ def generate(
     group: int = 40,                 # examples that share one tool list
     augment: bool = True,
     taken=(),                        # normalized requests that must not occur
-    default_share: float = 0.7,
+    tool_focused: bool = True,       # draw by `MIXTURE`; False: by how many wordings each category has
 ) -> tuple[list[Example], Counter]:  # examples, and what was dropped and why
     "Generate checked, distinct examples of one split, in groups that share a tool list."
     rng = random.Random(f'{seed}:{split}')
     taken, dropped, made, decks = set(taken), Counter(), [], {}
     known, default = {t.name: t for t in known_tools()}, tuple(t.name for t in DEFAULT_TOOLS)
     while len(made) < n:
-        names = tool_list(rng, default_share)
+        names = tool_list(rng)
         pools = _candidates(names, split, validation_split) if names != default else decks.setdefault('pools', _candidates(names, split, validation_split))
         batch = []
-        for c in rng.choices(list(pools), [MIXTURE[c] for c in pools], k=min(group, n - len(made))):
+        weights = [MIXTURE[c] if tool_focused else len(pools[c]) for c in pools]
+        for c in rng.choices(list(pools), weights, k=min(group, n - len(made))):
             if names == default:                       # every wording once before any comes twice
                 deck = decks.setdefault(c, [])
                 if not deck: deck.extend(rng.sample(pools[c], len(pools[c])))
@@ -382,11 +384,10 @@ def _unserved(names, rng, split, validation_split, augment):
     "Two requests that no tool in the list can serve: the right answer is to say so."
     pool = [x for c, ws in wordings(split, validation_split).items() if c in ('bash', 'glob', 'flow', 'other') for x in ws[:400] if not any(n in names for n, _ in x[0]['calls'])]
     if {'bash', 'read', 'grep', 'glob'} & set(names): pool = [x for x in pool if not x[0]['calls'][0][0] in ('bash', 'read', 'grep', 'glob')]
-    return [make_example(dict(f, calls_hidden=True), w, rng, split, augment, names).__class__(
-                e.query, (), rng.choice(NO_TOOL), names, 'unserved', 'hard', e.split_group)
-            for f, w in rng.sample(pool, min(2, len(pool))) for e in [make_example(f, w, rng, split, augment, names)]]
+    drawn = [make_example(f, w, rng, split, augment, names) for f, w in rng.sample(pool, min(2, len(pool)))]
+    return [replace(e, calls=(), reply=NO_TOOL, source='unserved', difficulty='hard') for e in drawn]
 
-# %% ../nbs/21_dataset.ipynb #053
+# %% ../nbs/21_dataset.ipynb #054
 def make_dataset(
     config: MCPFineTuningConfig,
 ) -> dict:                       # {'train': [...], 'development': [...], 'validation': [...], 'dropped': {...}}
@@ -395,13 +396,13 @@ def make_dataset(
     taken, result, dropped = set(frozen_requests()), {}, Counter()
     for split in ('validation', 'development', 'train'):
         core = [e for e in curated() if normalized(e.query) not in taken] if split == 'train' else []
-        examples, lost = generate(size[split], config.seed, split, config.validation_split, augment=config.augment_dataset, taken=taken | {normalized(e.query) for e in core})
+        examples, lost = generate(size[split], config.seed, split, config.validation_split, augment=config.augment_dataset, taken=taken | {normalized(e.query) for e in core}, tool_focused=config.tool_focused)
         examples = core + examples
         taken |= {normalized(e.query) for e in examples}
         result[split], dropped = examples, dropped + lost
     return dict(result, dropped=dict(dropped))
 
-# %% ../nbs/21_dataset.ipynb #054
+# %% ../nbs/21_dataset.ipynb #055
 def record(
     example: Example,
     family: str = 'gemma',       # model family of the codec
@@ -426,7 +427,7 @@ def save_dataset(
     write_json(folder.dataset.with_name('data_card.json'), card)
     return card
 
-# %% ../nbs/21_dataset.ipynb #055
+# %% ../nbs/21_dataset.ipynb #056
 def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
     "What is in the data, and what was found when checking it."
     splits = {s: data[s] for s in SPLITS}
@@ -435,10 +436,9 @@ def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
                 balance=balance(data['train']), dropped=data['dropped'], leakage=leakage(data['train'], data['validation']),
                 fingerprint=fingerprint(bank=sha256_of(*sorted(data_file('bank').iterdir(), key=lambda f: f.name), data_file('values.json'))))
 
-# %% ../nbs/21_dataset.ipynb #057
+# %% ../nbs/21_dataset.ipynb #058
 def load_examples(
     path,                        # a dataset file
 ) -> list[Example]:
     "The examples of a dataset file."
-    from mcp_nb.config import read_json
     return [Example.from_dict(d) for d in read_json(path)]

@@ -8,7 +8,7 @@ __all__ = ['COLUMNS', 'LEVELS', 'HIDDEN', 'opening', 'reference', 'minutes_by_no
            'as_markdown', 'readme_text', 'make_readme', 'without_numbers', 'check_readme', 'main']
 
 # %% ../nbs/90_docs.ipynb #002
-import argparse, difflib, json, posixpath, re
+import argparse, difflib, posixpath, re
 from pathlib import Path
 import nbformat
 from nbclient import NotebookClient

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .config import UserError
-from .schema import Message, Tool, ToolCall
+from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS
 from .codec import FAMILIES, parse, render, split_prompt
 from .models import encode, family_of, load_model, load_tokenizer

@@ -7,7 +7,7 @@ __all__ = ['MODEL_FAMILIES', 'VOCABULARY', 'family_of', 'load_tokenizer', 'encod
            'pruned_base', 'resolve_base', 'load_model', 'tiny_random', 'linear_layers', 'attach_lora', 'save_merged']
 
 # %% ../nbs/30_models.ipynb #002
-import json, os, tempfile, warnings
+import json, tempfile, warnings
 from pathlib import Path
 import torch
 from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, sha256_of, write_json

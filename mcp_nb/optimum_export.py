@@ -7,10 +7,10 @@ __all__ = ['LIMITS', 'PINS', 'STAMP', 'WORKER', 'flat_config', 'run_watched', 'i
            'instruction_set', 'export_with_optimum']
 
 # %% ../nbs/51_optimum_export.ipynb #002
-import importlib.util, json, os, platform, shutil, signal, subprocess, sys, tempfile, threading, time
+import importlib.util, os, platform, shutil, signal, subprocess, sys, tempfile, threading
 from pathlib import Path
 from .config import UserError, cache_folder, read_json, write_json, write_text
-from .models import complete_folder, encode, family_of, load_model, load_tokenizer
+from .models import complete_folder, encode, load_model, load_tokenizer
 
 # %% ../nbs/51_optimum_export.ipynb #005
 LIMITS = """optimum export, known limits:

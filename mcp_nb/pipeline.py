@@ -7,11 +7,11 @@ __all__ = ['STAGES', 'INPUTS', 'OUTPUTS', 'stage_notebook', 'stage_parameters', 
            'is_done', 'load_params', 'run_stage', 'StageFailed', 'run_pipeline']
 
 # %% ../nbs/80_pipeline.ipynb #002
-import ast, json, os, sys, time
-from dataclasses import asdict, fields
+import ast, os, sys, time
+from dataclasses import fields
 from pathlib import Path
 import nbformat
-from .config import MCPFineTuningConfig, UserError, RunFolder, machine, library_versions, make_config, one_of, outputs_folder, project_root, read_json, run_folder, sha256_of, write_json, write_text
+from .config import MCPFineTuningConfig, UserError, RunFolder, machine, library_versions, make_config, one_of, project_root, read_json, run_folder, sha256_of, write_json
 from .quantization import GateFailed
 from .report import make_report, print_summary
 
@@ -65,7 +65,7 @@ OUTPUTS = {'dataset': lambda f: [f.dataset, f.validation_set], 'train': lambda f
 
 def mark_of(stage: str, parameters: dict, folder: RunFolder) -> dict:
     "What a stage depends on: its parameters and its inputs."
-    files = [p for p in INPUTS[stage](folder) if p.exists()]
+    files = [p for p in [*INPUTS[stage](folder), *(Path(parameters[k]) for k in ('cases',) if parameters.get(k))] if p.exists()]
     return dict(parameters=parameters, inputs=sha256_of(*files) if files else '')
 
 def is_done(stage: str, parameters: dict, folder: RunFolder) -> bool:

@@ -6,13 +6,13 @@
 __all__ = ['CONTEXT', 'RECIPES', 'LIMITS', 'FASTER', 'MEGABYTES', 'export_onnx', 'GateFailed', 'gates', 'check_gates', 'quantize']
 
 # %% ../nbs/50_quantization.ipynb #002
-import contextlib, io, json, logging, shutil, tempfile
+import contextlib, io, logging, shutil, tempfile
 from pathlib import Path
 from unittest.mock import patch
 import numpy as np
-from .config import UserError, RunFolder, complete_folder, make_config, one_of, read_json, run_folder, write_json
+from .config import UserError, RunFolder, complete_folder, one_of, read_json, write_json
 from .validation import model_fingerprint
-from .models import family_of, load_tokenizer
+from .models import family_of
 
 # %% ../nbs/50_quantization.ipynb #005
 def _tie(self, config):
@@ -127,6 +127,7 @@ def quantize(
     recipes=('int8', 'int4'),
 ) -> dict:                      # name -> folder
     "Export the quantized models of a run; those that are up to date are kept."
+    if not (Path(model)/'config.json').exists(): raise UserError(f'no model at {model}: train one with `mcp-nb train`, or give --model a checkpoint folder')
     made = {}
     for recipe in recipes:
         target = folder.quantized(one_of(recipe, RECIPES, 'recipe'))

@@ -6,10 +6,8 @@
 __all__ = ['Tool', 'ToolCall', 'problems_of', 'Message', 'Example']
 
 # %% ../nbs/01_schema.ipynb #002
-import json
 from dataclasses import dataclass, field
 import jsonschema
-from .config import UserError
 
 # %% ../nbs/01_schema.ipynb #005
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['tokenize', 'pack', 'blocks', 'shared_prefix_attention', 'positions', 'answer_loss', 'collate', 'PackedTrainer',
-           'Progress', 'arguments', 'build_trainer', 'train', 'training_metrics']
+           'Progress', 'arguments', 'build_trainer', 'train', 'begin', 'training_metrics']
 
 # %% ../nbs/31_training.ipynb #002
-import json, math, random, time
-from contextlib import nullcontext
+import math, random, shutil, time
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 import torch
@@ -18,8 +18,7 @@ from fastcore.basics import patch
 from peft.helpers import disable_input_dtype_casting
 from transformers import AttentionInterface, AttentionMaskInterface, EarlyStoppingCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
-from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, make_config, read_json, run_folder, set_seeds, sha256_of, write_json
-from .schema import Example
+from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, read_json, set_seeds, sha256_of, write_json
 from .catalog import find_tool
 from .codec import completion, split_prompt
 from .dataset import known_tools, load_examples, make_dataset, save_dataset
@@ -272,25 +271,36 @@ def train(
     "Train on the run's dataset (made if missing), resuming from the last checkpoint if there is one."
     if not folder.dataset.exists(): save_dataset(make_dataset(config), folder, config)
     examples, development = load_examples(folder.dataset), load_examples(folder.dataset.with_name('mcp_development_set.json'))
-    trainer = build_trainer(config, folder, examples, development)
-    last = _last_checkpoint(folder)
-    start = time.time()
-    result = trainer.train(resume_from_checkpoint=last)
+    trainer = build_trainer(config, folder, examples, development)       # whatever is wrong with the settings is found here, before anything is removed
+    last, start = begin(config, folder), time.time()
+    trainer.train(resume_from_checkpoint=last)
     final = trainer.evaluate()
     metrics = training_metrics(trainer, config, folder, final, time.time() - start)
     save_merged(trainer.model, trainer.processing_class, folder.final_model, dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint']))
     write_json(folder.metrics, metrics)
     return metrics
 
+# %% ../nbs/31_training.ipynb #035
+def begin(
+    config: MCPFineTuningConfig,
+    folder: RunFolder,
+):                                   # the checkpoint to resume from, or None
+    "Sign the run's folder, unless an unfinished run with the same signature is there to resume; other checkpoints are removed."
+    signature, signed = dict(config=asdict(config), dataset=sha256_of(folder.dataset)), folder.checkpoints/'started.json'
+    finished = folder.metrics.exists() and signed.exists() and folder.metrics.stat().st_mtime >= signed.stat().st_mtime
+    if finished or not signed.exists() or read_json(signed) != signature:
+        for old in folder.checkpoints.glob('checkpoint-*'): shutil.rmtree(old)
+        write_json(signed, signature)
+    return _last_checkpoint(folder)
+
 def _last_checkpoint(folder):
     "The newest checkpoint that was written completely (its trainer_state.json is there), or None."
     found = [p for p in folder.checkpoints.glob('checkpoint-*') if (p/'trainer_state.json').exists()]
     return str(max(found, key=lambda p: int(p.name.split('-')[1]))) if found else None
 
-# %% ../nbs/31_training.ipynb #034
+# %% ../nbs/31_training.ipynb #036
 def training_metrics(trainer, config, folder, final, seconds) -> dict:
     "What a training run records: losses, perplexity, speed, history, configuration and fingerprint."
-    from dataclasses import asdict
     history = [{k: v for k, v in h.items() if k in ('step', 'loss', 'eval_loss', 'eval_exact', 'learning_rate')} for h in trainer.state.log_history]
     return dict(eval_loss=final['eval_loss'], perplexity=math.exp(min(final['eval_loss'], 50)), eval_exact=final.get('eval_exact'),
                 best_step=int(str(trainer.state.best_model_checkpoint or f'-{trainer.state.global_step}').rsplit('-', 1)[-1]), steps=trainer.state.global_step,

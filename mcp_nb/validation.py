@@ -8,17 +8,17 @@ __all__ = ['ABOUT', 'LEVELS', 'Case', 'make_case', 'load_cases', 'example_case',
            'model_fingerprint', 'validate', 'summary']
 
 # %% ../nbs/41_validation.ipynb #002
-import json, math, random, time
+import hashlib, json, math, sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tqdm import tqdm
-import sys
-from .config import UserError, RunFolder, fingerprint, latest_run, make_config, read_json, run_folder, sha256_of, write_json
-from .schema import Example, Tool, ToolCall
+from .config import UserError, RunFolder, fingerprint
+from .schema import Example
 from .catalog import DEFAULT_TOOLS, find_tool, parse_tool
 from .codec import CALL_OPEN
 from .dataset import data_file, known_tools, load_examples, read_lines
-from .engine import Answer, Engine, load_engine
+from .engine import Answer, Engine, make_answer
 
 # %% ../nbs/41_validation.ipynb #005
 @dataclass(frozen=True)
@@ -191,15 +191,10 @@ def _kept(keep, model):
         if mark == model: kept[case] = rest
     return kept
 
-# %% ../nbs/41_validation.ipynb #026
-from contextlib import nullcontext
-from .engine import make_answer
-
-# %% ../nbs/41_validation.ipynb #028
+# %% ../nbs/41_validation.ipynb #027
 def model_fingerprint(path) -> str:
     "What identifies a model folder: sizes of its files and the content of the small ones."
     files = sorted(p for p in Path(path).iterdir() if p.is_file())
-    import hashlib
     digest = hashlib.sha256()
     for p in files:
         digest.update(f'{p.name}:{p.stat().st_size}'.encode())
@@ -221,7 +216,7 @@ def validate(
     first = next(iter(results.values()))
     return dict(first, sets=results, model=str(Path(path).name), fingerprint=fingerprint(model=mark))
 
-# %% ../nbs/41_validation.ipynb #030
+# %% ../nbs/41_validation.ipynb #029
 def summary(results: dict) -> str:
     "The figures of `validate` as a plain table."
     percent = lambda s: f"{100*s['value']:5.1f} ({100*s['ci95'][0]:.1f}-{100*s['ci95'][1]:.1f})" if s['n'] else '-'

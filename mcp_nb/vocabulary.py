@@ -6,7 +6,7 @@
 __all__ = ['parents', 'keep_tokens', 'prune_vocabulary']
 
 # %% ../nbs/29_vocabulary.ipynb #002
-import json, math, shutil, tempfile
+import json, math, shutil
 from pathlib import Path
 from .config import UserError, complete_folder, read_json, write_json, write_text
 
