@@ -171,8 +171,8 @@ class MCPFineTuningConfig:
     baseline_cases: int = 40              # the slow unquantized baseline is judged on a sample of this size
 
 # %% ../nbs/00_config.ipynb #028
-CPU_BASE = dict(model_name='embedded', packed=True, load_in_4bit=False, lora_dropout=0.0, learning_rate=1e-3,
-                batch_size=20, gradient_accumulation_steps=1, head_sample=4096, validation_frequency=120, validation_split=0.05)
+CPU_BASE = dict(model_name='embedded', packed=True, load_in_4bit=False, lora_dropout=0.0, learning_rate=5e-4,
+                batch_size=20, gradient_accumulation_steps=1, head_sample=4096, validation_frequency=120, validation_split=0.05, validation_size=420)
 PRESETS = {
     'cpu':        dict(CPU_BASE, num_epochs=1, dataset_size=7_500),
     'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=60_000, validation_frequency=400),

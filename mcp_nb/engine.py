@@ -68,12 +68,13 @@ def answer(self: Engine, query: str, tools=DEFAULT_TOOLS) -> Answer:
 
 @patch
 def answers(self: Engine, requests, on_answer=None) -> list[Answer]:
-    "Answer many (query, tools) pairs; a batched backend gets prompts of equal length together. `on_answer(i, answer)` is called as they come."
+    "Answer many (query, tools) pairs; a batched backend gets prompts of similar length together. `on_answer(i, answer)` is called as they come."
     groups, results = OrderedDict(), [None] * len(requests)
     for i, (query, tools) in enumerate(requests):
         prefix, prompt = self._pieces(query, tools)
-        groups.setdefault((prefix, len(prompt) if self.batched else 0), []).append((i, prompt, tools))
-    for (prefix, _), group in sorted(groups.items(), key=lambda g: g[0]):
+        groups.setdefault(prefix, []).append((i, prompt, tools))
+    for prefix, group in sorted(groups.items()):
+        if self.batched: group.sort(key=lambda g: len(g[1]))
         step = self.batched or 1
         for at in range(0, len(group), step):
             part, start = group[at:at + step], time.perf_counter()
@@ -106,21 +107,41 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def _generate(self, prefix, prompts):
-        cache, device = self._prefix(prefix), self.model.device
+        cache, device, start = self._prefix(prefix), self.model.device, len(prefix)
         if len(prompts) > 1: cache.batch_repeat_interleave(len(prompts))
-        ids, written, done = torch.tensor(prompts, device=device), [], torch.zeros(len(prompts), dtype=torch.bool, device=device)
-        stop = torch.tensor(sorted(self.stop_ids), device=device)
-        for _ in range(self.max_new_tokens):
-            logits = self.model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        width = max(map(len, prompts))
+        gap = torch.tensor([width - len(p) for p in prompts], device=device)[:, None]
+        ids = torch.tensor([[0] * (width - len(p)) + p for p in prompts], device=device)
+        column = torch.arange(start + width + self.max_new_tokens, device=device)[None]
+        place = torch.where(column < start, column, (column - gap).clamp(min=start))          # a column's position in its own text
+        real = (column < start) | (column >= start + gap)
+        rows, written, stop = list(range(len(prompts))), [[] for _ in prompts], self.stop_ids
+        for end in range(start + width, start + width + self.max_new_tokens):
+            query = slice(end - ids.shape[1], end)
+            mask = self._mask(place[:, :end], real[:, :end], query) if gap.any() else None
+            logits = self.model(ids, attention_mask=mask, position_ids=place[:, query], past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
             ids = logits.argmax(-1, keepdim=True)
-            written.append(ids[:, 0]); done |= torch.isin(ids[:, 0], stop)
-            if done.all() or self._ended(written): break
-        return torch.stack(written, 1).tolist()
+            for row, token in zip(rows, ids[:, 0].tolist()): written[row].append(token)
+            left = [k for k, row in enumerate(rows) if written[row][-1] not in stop and not self._ended(written[row])]
+            if not left: break
+            if 2 * len(left) <= len(rows):
+                keep = torch.tensor(left, device=device)
+                cache.batch_select_indices(keep)
+                ids, gap, place, real, rows = ids[keep], gap[keep], place[keep], real[keep], [rows[k] for k in left]
+        return written
 
-    def _ended(self, written):
-        "For families without a stop token: all texts contain the end of the turn (looked at every 8 tokens)."
-        if self.family != 'plain' or len(written) % 8: return False
-        return all(FAMILIES['plain'][2] in self.tokenizer.decode(row) for row in torch.stack(written, 1).tolist())
+    def _mask(self, place, real, query):
+        "Which columns each query may see: real ones up to its own (and itself), within the window where a layer has one."
+        behind = place[:, query, None] - place[:, None, :]
+        seen = real[:, None, :] & (behind >= 0)
+        seen |= torch.eye(place.shape[1], dtype=torch.bool, device=place.device)[query]
+        window, kinds = getattr(self.model.config, 'sliding_window', None), getattr(self.model.config, 'layer_types', None) or ()
+        near = seen & (behind < window) if window else seen
+        return {'full_attention': seen[:, None], 'sliding_attention': near[:, None]} if 'full_attention' in kinds and 'sliding_attention' in kinds else near[:, None]
+
+    def _ended(self, ids):
+        "For families without a stop token: the text contains the end of the turn (looked at every 8 tokens)."
+        return self.family == 'plain' and not len(ids) % 8 and FAMILIES['plain'][2] in self.tokenizer.decode(ids)
 
 # %% ../nbs/40_engine.ipynb #016
 class OnnxEngine(Engine):
