@@ -7,8 +7,8 @@ __all__ = ['FROZEN', 'SPLITS', 'LANGUAGES', 'EXTENSIONS', 'GENERATED', 'FREE', '
            'OPENERS', 'CLOSERS', 'NO_TOOL_NEEDED', 'OPEN_END', 'MIXTURE', 'NO_TOOL', 'data_file', 'read_lines',
            'frozen_requests', 'phrase_bank', 'other_tools', 'known_tools', 'bucket', 'split_of', 'value_bank', 'draw',
            'fill_values', 'quoted', 'fence_language', 'in_register', 'in_order', 'short_reply', 'curated', 'chatter',
-           'with_chatter', 'make_example', 'category', 'wordings', 'tool_list', 'generate', 'make_dataset', 'record',
-           'save_dataset', 'data_card', 'load_examples']
+           'with_chatter', 'make_example', 'category', 'wordings', 'broad_first', 'tool_list', 'generate',
+           'make_dataset', 'record', 'save_dataset', 'data_card', 'load_examples']
 
 # %% ../nbs/21_dataset.ipynb #002
 import hashlib, json, random, re
@@ -368,6 +368,19 @@ def wordings(
     return {c: tuple(w) for c, w in found.items() if w}
 
 # %% ../nbs/21_dataset.ipynb #054
+def broad_first(
+    pool,                        # (frame, wording) pairs
+    rng: random.Random,
+) -> list:                       # all of them, in an order whose beginnings cover many calls
+    "Order wordings so that every beginning is broad."
+    groups, keyed = {}, []
+    for frame, wording in pool: groups.setdefault(json.dumps([frame['calls'], frame.get('reply', '')]), []).append((frame, wording))
+    for call, group in groups.items():
+        share = len(group) ** (0.9 if SLOT.search(call) else 0.5)
+        keyed += [((k + rng.random()) / share, pair) for k, pair in enumerate(rng.sample(group, len(group)))]
+    return [pair for _, pair in sorted(keyed, key=lambda x: x[0])]
+
+# %% ../nbs/21_dataset.ipynb #057
 def tool_list(
     rng: random.Random,
     default_share: float = 0.7,
@@ -382,7 +395,7 @@ def tool_list(
     chosen = coding * (rng.random() < 0.6) + flow + others or list(CODING_TOOLS)
     return tuple(t.name for t in rng.sample(chosen, len(chosen)))
 
-# %% ../nbs/21_dataset.ipynb #056
+# %% ../nbs/21_dataset.ipynb #059
 NO_TOOL = 'I have no tool for that here.'
 
 def _candidates(names, split, validation_split):
@@ -414,7 +427,7 @@ def generate(
         for c in rng.choices(list(pools), weights, k=min(group, n - len(made))):
             if names == default:                       # every wording once before any comes twice
                 deck = decks.setdefault(c, [])
-                if not deck: deck.extend(rng.sample(pools[c], len(pools[c])))
+                if not deck: deck.extend(broad_first(pools[c], rng)[::-1])
                 frame, wording = deck.pop()
             else: frame, wording = rng.choice(pools[c])
             batch.append(make_example(frame, wording, rng, split, augment, names))
@@ -431,7 +444,7 @@ def _unserved(names, rng, split, validation_split, augment):
     drawn = [make_example(f, w, rng, split, augment, names) for f, w in rng.sample(pool, min(2, len(pool)))]
     return [replace(e, calls=(), reply=NO_TOOL, source='unserved', difficulty='hard') for e in drawn]
 
-# %% ../nbs/21_dataset.ipynb #060
+# %% ../nbs/21_dataset.ipynb #063
 def make_dataset(
     config: MCPFineTuningConfig,
 ) -> dict:                       # {'train': [...], 'development': [...], 'validation': [...], 'dropped': {...}}
@@ -446,7 +459,7 @@ def make_dataset(
         result[split], dropped = examples, dropped + lost
     return dict(result, dropped=dict(dropped))
 
-# %% ../nbs/21_dataset.ipynb #061
+# %% ../nbs/21_dataset.ipynb #064
 def record(
     example: Example,
     family: str = 'gemma',       # model family of the codec
@@ -471,7 +484,7 @@ def save_dataset(
     write_json(folder.dataset.with_name('data_card.json'), card)
     return card
 
-# %% ../nbs/21_dataset.ipynb #062
+# %% ../nbs/21_dataset.ipynb #065
 def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
     "What is in the data, and what was found when checking it."
     splits = {s: data[s] for s in SPLITS}
@@ -480,7 +493,7 @@ def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
                 balance=balance(data['train']), dropped=data['dropped'], leakage=leakage(data['train'], data['validation']),
                 fingerprint=fingerprint(bank=sha256_of(*sorted(data_file('bank').iterdir(), key=lambda f: f.name), data_file('values.json'))))
 
-# %% ../nbs/21_dataset.ipynb #064
+# %% ../nbs/21_dataset.ipynb #067
 def load_examples(
     path,                        # a dataset file
 ) -> list[Example]:
