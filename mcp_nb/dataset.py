@@ -343,7 +343,7 @@ def make_example(
                    'hard' if len(calls) > 1 or not calls and '{' in wording else 'medium' if optional else 'easy', f'{bucket(normalized(wording)):.12f}')
 
 # %% ../nbs/21_dataset.ipynb #050
-MIXTURE = {'bash': 26, 'read': 12, 'grep': 17, 'edit': 13, 'glob': 10, 'write': 8, 'multi': 11, 'flow': 9, 'none': 9, 'other': 9}
+MIXTURE = {'bash': 26, 'read': 12, 'grep': 17, 'edit': 13, 'glob': 10, 'write': 8, 'multi': 11, 'flow': 9, 'none': 13, 'other': 9}
 
 def category(
     frame: dict,
