@@ -328,10 +328,12 @@ def make_example(
     whole_only = '"{dir}"' in json.dumps(frame['calls']) and json.dumps(frame['calls']).count('{dir}') == json.dumps(frame['calls']).count('"{dir}"')
     if 'dir' in values and whole_only and '{dir}/' not in wording and rng.random() < 0.12: values['dir'] = values['dir'].rstrip('/') + '/'
     literals = [v for _, p in frame['calls'] for v in p.values() if isinstance(v, str) and v in wording]
-    said = in_register(wording, rng, bool(frame['calls']), ' '.join(literals)) if augment else wording
-    if any(v not in said for v in literals): said = wording                      # no register may touch what must be copied
-    language = fence_language(values, rng)
-    if augment: said = with_chatter(said, frame, rng, split).replace('```\n{', f'```{language}\n{{')
+    said, language = wording, fence_language(values, rng)
+    if augment:
+        for change in (lambda w: in_register(w, rng, bool(frame['calls']), ' '.join(literals)), lambda w: with_chatter(w, frame, rng, split)):
+            changed = change(said)
+            if all(v in changed for v in literals): said = changed                # nothing may touch what must be copied
+        said = said.replace('```\n{', f'```{language}\n{{')
     query, last = [], 0
     for m in SLOT.finditer(said):
         value, before, after = str(values.get(m.group(0)[1:-1], m.group(0))), said[last:m.start()], said[m.end():]
