@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from fastcore.basics import patch
-from transformers import AttentionInterface, AttentionMaskInterface
 from .config import UserError
 from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS
@@ -92,8 +91,6 @@ def grouped_attention(module, query, key, value, attention_mask, scaling=None, *
     out = scores.softmax(-1, dtype=torch.float32).to(value.dtype).view(batch, key.shape[1], -1, key.shape[2]) @ value
     return out.view(batch, heads, tokens, size).transpose(1, 2).contiguous(), None
 
-AttentionInterface.register('grouped', grouped_attention)
-AttentionMaskInterface.register('grouped', lambda *args, **kwargs: None)
 
 # %% ../nbs/40_engine.ipynb #012
 class TorchEngine(Engine):
@@ -101,6 +98,8 @@ class TorchEngine(Engine):
     batched = 64
 
     def __init__(self, path, dtype=torch.bfloat16, examples=(), family: str = '', max_new_tokens: int = 256):
+        from transformers import AttentionInterface, AttentionMaskInterface      # here: these imports take seconds, and the shipped backend does without
+        AttentionInterface.register('grouped', grouped_attention); AttentionMaskInterface.register('grouped', lambda *args, **kwargs: None)
         self.path, self.examples, self.max_new_tokens, self._prefixes = str(path), tuple(examples), max_new_tokens, OrderedDict()
         self.model = load_model(path, dtype).eval()
         self.family = family or family_of(self.model.config)
