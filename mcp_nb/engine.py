@@ -10,13 +10,12 @@ import copy, json, os, time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-import torch
 from fastcore.basics import patch
 from .config import UserError
 from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS
 from .codec import FAMILIES, parse, render, split_prompt
-from .models import encode, family_of, load_model, load_tokenizer
+from .models import FileTokenizer, encode, family_of, load_model, load_tokenizer
 
 # %% ../nbs/40_engine.ipynb #005
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ def answers(self: Engine, requests, on_answer=None) -> list[Answer]:
 # %% ../nbs/40_engine.ipynb #011
 def grouped_attention(module, query, key, value, attention_mask, scaling=None, **ignored):
     "Attention without copies of the keys (registered as 'grouped'); shapes are (batch, heads, tokens, size), the mask is boolean."
+    import torch
     batch, heads, tokens, size = query.shape
     scores = ((query * scaling).reshape(batch, key.shape[1], -1, size) @ key.mT).view(batch, heads, tokens, -1).masked_fill(~attention_mask, torch.finfo(query.dtype).min)
     out = scores.softmax(-1, dtype=torch.float32).to(value.dtype).view(batch, key.shape[1], -1, key.shape[2]) @ value
@@ -97,8 +97,8 @@ class TorchEngine(Engine):
     "A checkpoint run by transformers, with greedy decoding and a cached prefix."
     batched = 64
 
-    def __init__(self, path, dtype=torch.bfloat16, examples=(), family: str = '', max_new_tokens: int = 256):
-        from transformers import AttentionInterface, AttentionMaskInterface      # here: these imports take seconds, and the shipped backend does without
+    def __init__(self, path, dtype='bfloat16', examples=(), family: str = '', max_new_tokens: int = 256):
+        from transformers import AttentionInterface, AttentionMaskInterface      # here, and torch below: these imports take seconds, and the shipped backend does without
         AttentionInterface.register('grouped', grouped_attention); AttentionMaskInterface.register('grouped', lambda *args, **kwargs: None)
         self.path, self.examples, self.max_new_tokens, self._prefixes = str(path), tuple(examples), max_new_tokens, OrderedDict()
         self.model = load_model(path, dtype).eval()
@@ -108,6 +108,7 @@ class TorchEngine(Engine):
 
     def _prefix(self, ids):
         "The key/value cache of a prefix (the last few are kept)."
+        import torch
         from transformers import DynamicCache
         if ids not in self._prefixes:
             cache = DynamicCache()
@@ -117,8 +118,12 @@ class TorchEngine(Engine):
             while len(self._prefixes) > 4: self._prefixes.popitem(last=False)
         return copy.deepcopy(self._prefixes[ids])
 
-    @torch.inference_mode()
     def _generate(self, prefix, prompts):
+        import torch
+        with torch.inference_mode(): return self._greedy(prefix, prompts)
+
+    def _greedy(self, prefix, prompts):
+        import torch
         cache, device, start, many = self._prefix(prefix), self.model.device, len(prefix), len(prompts) > 1
         if many: cache.batch_repeat_interleave(len(prompts))
         self.model.set_attn_implementation('grouped' if many else 'sdpa')
@@ -146,6 +151,7 @@ class TorchEngine(Engine):
 
     def _mask(self, place, real, query):
         "Which columns each query may see: real ones up to its own (and itself), within the window where a layer has one."
+        import torch
         behind = place[:, query, None] - place[:, None, :]
         seen = real[:, None, :] & (behind >= 0)
         seen |= torch.eye(place.shape[1], dtype=torch.bool, device=place.device)[query]
@@ -160,16 +166,16 @@ class TorchEngine(Engine):
 # %% ../nbs/40_engine.ipynb #017
 class OnnxEngine(Engine):
     "A quantized checkpoint run by onnxruntime-genai; the prefix is kept by rewinding the generator to its end."
-    def __init__(self, path, threads: int = 0, max_new_tokens: int = 256):
+    def __init__(self, path, threads: int = 0, max_new_tokens: int = 256, lookup: int = 4):     # lookup: tokens proposed at a time; 0 for none
         import onnxruntime_genai as og
-        self.path, self.max_new_tokens = str(path), max_new_tokens
+        self.path, self.max_new_tokens, self.lookup = str(path), max_new_tokens, lookup
         if not (Path(path)/'genai_config.json').exists(): raise UserError(f'{path} holds no ONNX model (no genai_config.json): make one with `mcp-nb quantize`')
         config = og.Config(str(path))
         config.overlay(json.dumps({'model': {'decoder': {'session_options': {'intra_op_num_threads': threads or _cores()}}}}))
         self.og, self.model = og, og.Model(config)
         self.context = json.loads((Path(path)/'genai_config.json').read_text())['model']['context_length']
         self.family = json.loads((Path(path)/'mcp_nb.json').read_text())['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
-        self.tokenizer = load_tokenizer(path, self.family)
+        self.tokenizer = FileTokenizer(path, self.family)
         self.stop_ids, self._at, self._generator = {self.tokenizer.eos_token_id}, None, None
 
     def _start(self, prefix):
@@ -179,6 +185,7 @@ class OnnxEngine(Engine):
             return self._generator
         params = self.og.GeneratorParams(self.model)
         params.set_search_options(do_sample=False, max_length=min(self.context, 4096))
+        if self.lookup: params.set_speculative_options(ngram_size=3, max_draft_tokens=self.lookup)
         self._at, self._generator = None, self.og.Generator(self.model, params)
         if prefix: self._generator.append_tokens(list(prefix))
         self._at = prefix
@@ -196,7 +203,7 @@ class OnnxEngine(Engine):
 
 def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
-# %% ../nbs/40_engine.ipynb #021
+# %% ../nbs/40_engine.ipynb #023
 def load_engine(
     path,                      # a checkpoint folder (safetensors) or a quantized one (ONNX)
     **options,                 # passed to the backend

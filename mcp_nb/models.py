@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['MODEL_FAMILIES', 'VOCABULARY', 'family_of', 'load_tokenizer', 'encode', 'embedded_base', 'vocabulary_texts',
-           'pruned_base', 'resolve_base', 'load_model', 'tiny_random', 'linear_layers', 'attach_lora', 'save_merged']
+           'pruned_base', 'resolve_base', 'FileTokenizer', 'load_model', 'tiny_random', 'linear_layers', 'attach_lora',
+           'save_merged']
 
 # %% ../nbs/30_models.ipynb #002
 import json, tempfile, warnings
 from pathlib import Path
-import torch
 from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, sha256_of, write_json
 from .dataset import data_file, split_of, phrase_bank, value_bank, bucket, known_tools
 from .vocabulary import keep_tokens, prune_vocabulary
@@ -67,11 +67,11 @@ def _convert_gguf(chunks, scratch, folder):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         tokenizer = AutoTokenizer.from_pretrained(scratch, gguf_file='base.gguf')
-        loaded = AutoModelForCausalLM.from_pretrained(scratch, gguf_file='base.gguf', dtype=torch.bfloat16)
+        loaded = AutoModelForCausalLM.from_pretrained(scratch, gguf_file='base.gguf', dtype='bfloat16')
     config = loaded.config
     if hasattr(config, 'quantization_config'): del config.quantization_config
     config.architectures, config._name_or_path = ['Gemma3ForCausalLM'], 'gemma-3-270m'
-    fresh = Gemma3ForCausalLM(config).to(torch.bfloat16)
+    fresh = Gemma3ForCausalLM(config).bfloat16()
     fresh.load_state_dict(loaded.state_dict()); fresh.tie_weights()
     fresh.save_pretrained(folder); tokenizer.save_pretrained(folder)
 
@@ -107,14 +107,28 @@ def resolve_base(
     if name.startswith(('.', '/', '~')) or name.count('/') != 1: raise UserError(f'no model at {name!r}: give `embedded`, an existing folder, or a hub id such as microsoft/Phi-4')
     return name
 
-# %% ../nbs/30_models.ipynb #020
+# %% ../nbs/30_models.ipynb #021
+class FileTokenizer:
+    "The tokenizer of a saved checkpoint, read by `tokenizers` alone: the ids and texts of `load_tokenizer`'s."
+    def __init__(self, path, family: str):
+        from tokenizers import Tokenizer
+        file = Path(path)/'tokenizer.json'
+        if not file.exists(): raise UserError(f'{path} has no tokenizer.json: the model folder is not complete')
+        self.backend = Tokenizer.from_file(str(file))
+        self.backend.no_truncation(); self.backend.no_padding()
+        self.bos_token_id, self.eos_token_id = (self.backend.token_to_id(FAMILIES[family][k].strip()) for k in (4, 2))
+    def encode(self, text, add_special_tokens=True): return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+    def decode(self, ids, skip_special_tokens=False): return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+# %% ../nbs/30_models.ipynb #023
 def load_model(
     path,                        # a model folder or hub id
-    dtype=torch.bfloat16,
+    dtype='bfloat16',
     four_bit: bool = False,      # NF4 with double quantization (QLoRA, arXiv:2305.14314); needs a GPU
     attention: str = 'sdpa',     # or a registered attention implementation
 ):                               # a causal language model
     "Load a model; with a GPU it goes there, and flash-attention is used where installed."
+    import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
     logging.disable_progress_bar()
@@ -126,15 +140,17 @@ def load_model(
 
 def _four_bit():
     "QLoRA's quantization; a `UserError` where there is no GPU."
+    import torch
     if not torch.cuda.is_available(): raise UserError("4-bit loading needs a CUDA GPU: choose the preset `cpu`, or set load_in_4bit false")
     from transformers import BitsAndBytesConfig
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type='nf4', bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
 
-# %% ../nbs/30_models.ipynb #023
+# %% ../nbs/30_models.ipynb #026
 def tiny_random(
     architecture: str = 'gemma3',   # or 'phi3': Phi-4's layer names, fused projections
 ) -> Path:                          # its folder
     "A tiny random model with the embedded base's tokenizer."
+    import torch
     from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig, Phi3Config, Phi3ForCausalLM
     target = cache_folder() / f'{pruned_base().name}-tiny-{architecture}'
     if (target/'config.json').exists(): return target
@@ -143,13 +159,14 @@ def tiny_random(
     if architecture == 'gemma3': model = Gemma3ForCausalLM(Gemma3TextConfig(**size, num_key_value_heads=1, head_dim=32, sliding_window=512, layer_types=['sliding_attention', 'full_attention'], max_position_embeddings=4096))
     else: model = Phi3ForCausalLM(Phi3Config(**size, num_key_value_heads=2, max_position_embeddings=4096))
     with complete_folder(target) as folder:
-        model.to(torch.bfloat16).save_pretrained(folder)
+        model.bfloat16().save_pretrained(folder)
         AutoTokenizer.from_pretrained(pruned_base()).save_pretrained(folder)
     return target
 
-# %% ../nbs/30_models.ipynb #028
+# %% ../nbs/30_models.ipynb #031
 def linear_layers(model) -> list[str]:
     "The names of all linear layers but the output head."
+    import torch
     head = model.get_output_embeddings()
     return [n for n, m in model.named_modules() if (isinstance(m, torch.nn.Linear) or 'Linear4bit' in type(m).__name__) and m is not head]
 
@@ -169,7 +186,7 @@ def attach_lora(
     adapted.coverage = count / len(layers)
     return adapted
 
-# %% ../nbs/30_models.ipynb #032
+# %% ../nbs/30_models.ipynb #035
 def save_merged(
     model,                       # a PEFT model
     tokenizer,

@@ -107,12 +107,14 @@ def _remember(folder, preset, run, given, stage, record):
 
 def _papermill(stage, parameters, folder):
     "Execute a stage's notebook into the run folder; its failure becomes `GateFailed`, `UserError` or `StageFailed`."
-    import papermill
+    import papermill, zmq
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
     executed = folder.path / f'{STAGES[stage]}.ipynb'
     executed.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault('PYDEVD_DISABLE_FILE_VALIDATION', '1')
-    try: papermill.execute_notebook(str(stage_notebook(stage)), str(executed), parameters=parameters, kernel_name='python3', progress_bar=False, log_output=False, stdout_file=sys.stdout, cwd=str(project_root()))
+    try: papermill.execute_notebook(str(stage_notebook(stage)), str(executed), parameters=parameters, kernel_name='python3', progress_bar=False, log_output=False, stdout_file=sys.stdout, cwd=str(project_root()),
+                                    config=Config(KernelManager={'transport_encryption': 'auto' if zmq.has('curve') else 'disabled'}))
     except PapermillExecutionError as e:
         if e.ename == 'GateFailed': raise GateFailed(e.evalue) from None
         if e.ename == 'UserError': raise UserError(e.evalue) from None

@@ -7,7 +7,6 @@ __all__ = ['Tool', 'ToolCall', 'problems_of', 'Message', 'Example']
 
 # %% ../nbs/01_schema.ipynb #002
 from dataclasses import dataclass, field
-import jsonschema
 
 # %% ../nbs/01_schema.ipynb #005
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ def problems_of(
     tools,            # the tools that may be called
 ) -> list[str]:       # nothing when the call is legal
     "Check a call against its tool's JSON Schema (draft 2020-12); unknown parameters count as problems."
+    import jsonschema                 # here: it loads every format checker that is installed, two seconds that answering a request does without
     tool = next((t for t in tools if t.name == call.tool_name), None)
     if tool is None: return [f'{call.tool_name}: no such tool']
     schema = {'additionalProperties': False, **tool.parameters}
