@@ -32,9 +32,10 @@ def _flatten(config):
     config.max_position_embeddings = min(config.max_position_embeddings, CONTEXT)
 
 # %% ../nbs/50_quantization.ipynb #009
-def _small_groups(self, original=None):
-    "Groups of 16 weights share a scale in four-bit layers, 32 in eight-bit ones."
-    return {n: {**c, 'group_size': 16} if c['bits'] == 4 else c for n, c in original(self).items()}
+def _groups(self, original=None, eight_bits: str = ''):
+    "Matrices with `eight_bits` in their name get eight; 16 weights share a scale in the others, 32 in eight-bit ones."
+    def chosen(name, c): return c if c['bits'] == 8 else {**c, 'bits': 8, 'group_size': 32} if eight_bits and eight_bits in name else {**c, 'group_size': 16}
+    return {n: chosen(n, c) for n, c in original(self).items()}
 
 def _search_by_pieces(data, bits, group, search=None, rounding=None):
     "k-quant for four bits, in cache-sized pieces; plain rounding for eight."
@@ -44,8 +45,8 @@ def _search_by_pieces(data, bits, group, search=None, rounding=None):
 
 # %% ../nbs/50_quantization.ipynb #011
 RECIPES = {
-    'int8': ['algo_config=rtn', 'block_size=32'],
-    'int4': ['algo_config=k_quant', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'],
+    'int8': dict(options=['algo_config=rtn', 'block_size=32'], eight_bits=''),
+    'int4': dict(options=['algo_config=k_quant', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'], eight_bits='/attn/'),
 }
 
 def export_onnx(
@@ -63,14 +64,14 @@ def export_onnx(
         cache = stack.enter_context(tempfile.TemporaryDirectory())
         stack.enter_context(_quiet())
         stack.enter_context(patch.object(builders.base.Model, 'make_tied_embeddings_init', _tie))
-        stack.enter_context(patch.object(Quantizer, '_generate_q4_node_config', lambda self: _small_groups(self, groups)))
+        stack.enter_context(patch.object(Quantizer, '_generate_q4_node_config', lambda self: _groups(self, groups, RECIPES[recipe]['eight_bits'])))
         stack.enter_context(patch.object(weight_only, 'quant_tensor_k_quant_cuda', lambda d, b, g: _search_by_pieces(d, b, g, search, rounding)))
         where = '', str(source), str(folder), recipe, 'cpu', cache
-        options = builder.parse_extra_options(*where, [*RECIPES[recipe], f'shared_embeddings={str(_is_tied(source)).lower()}', 'windowed_kv_cache=false'])
+        options = builder.parse_extra_options(*where, [*RECIPES[recipe]['options'], f'shared_embeddings={str(_is_tied(source)).lower()}', 'windowed_kv_cache=false'])
         config = options['hf_details']['hf_config']
         _flatten(config)
         builder.create_model(*where, **options)
-        write_json(folder/'mcp_nb.json', dict(_facts(source), family=family_of(config), recipe=recipe, options=RECIPES[recipe]))
+        write_json(folder/'mcp_nb.json', dict(_facts(source), family=family_of(config), recipe=recipe, **RECIPES[recipe]))
         for name in ('config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'):      # the checkpoint's own, template included
             if (Path(source)/name).exists(): shutil.copyfile(Path(source)/name, folder/name)
     return Path(target)
@@ -131,7 +132,7 @@ def quantize(
     made = {}
     for recipe in recipes:
         target = folder.quantized(one_of(recipe, RECIPES, 'recipe'))
-        stamp = dict(source=model_fingerprint(model), options=RECIPES[recipe])
+        stamp = dict(source=model_fingerprint(model), **RECIPES[recipe])
         if not (target/'stamp.json').exists() or read_json(target/'stamp.json') != stamp:
             print(f'exporting {recipe} ...', flush=True)
             export_onnx(model, target, recipe)
