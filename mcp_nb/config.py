@@ -175,7 +175,7 @@ CPU_BASE = dict(model_name='embedded', packed=True, load_in_4bit=False, lora_dro
                 batch_size=20, gradient_accumulation_steps=1, head_sample=4096, validation_frequency=120, validation_split=0.05, validation_size=420)
 PRESETS = {
     'cpu':        dict(CPU_BASE, num_epochs=1, dataset_size=5_500, validation_frequency=150, baseline_cases=32),
-    'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=60_000, validation_frequency=400),
+    'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=50_000, validation_frequency=400),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),
     'phi4_24gb':  dict(),

@@ -44,7 +44,7 @@ def read_lines(
     return records
 
 # %% ../nbs/21_dataset.ipynb #007
-FROZEN = ('acceptance.jsonl', 'development.jsonl', 'brief_cases.jsonl')
+FROZEN = ('acceptance.jsonl', 'development.jsonl', 'brief_cases.jsonl', 'unseen.jsonl')
 
 @cache
 def frozen_requests() -> frozenset:

@@ -28,9 +28,11 @@ def opening(
     return found[1], found[2]
 
 # %% ../nbs/90_docs.ipynb #008
-def reference():
-    "The run whose records are committed and whose figures the README shows."
-    return run_folder(str(project_root()/'outputs'/'reference'))
+def reference(
+    name: str = 'reference',     # or 'reference_default'
+):
+    "A run whose records are committed and whose figures the README shows."
+    return run_folder(str(project_root()/'outputs'/name))
 
 def minutes_by_notebook(
     folder,          # a `RunFolder`
@@ -51,8 +53,8 @@ def rows_as_table(
     return '\n'.join([head, '|' + '---|' * len(rows[0]), *body])
 
 def notebook_table() -> str:
-    "All numbered notebooks, with their promise and what their stage took in the reference run."
-    minutes = minutes_by_notebook(reference())
+    "All numbered notebooks, with their promise and what their stage took in the default run."
+    minutes = minutes_by_notebook(reference('reference_default'))
     rows = [[f'[{p.stem.split("_")[0]} {title}]({p.name})', promise, f'{minutes[p.name]:.0f}' if p.name in minutes else '']
             for p in sorted((project_root()/'nbs').glob('[0-9]*.ipynb')) for title, promise in [opening(p)]]
     return rows_as_table([['notebook', 'promise', 'minutes'], *rows])

@@ -166,7 +166,7 @@ def mark(verdict: str) -> Html:
 
 # %% ../nbs/79_report.ipynb #041
 ENGINES = {'baseline': 'baseline', 'fine-tuned': 'fine-tuned', 'int8': 'INT8', 'int4': 'INT4'}
-SETS = {'validation': 'unseen wording', 'acceptance': 'other hands', 'development': 'development cases', 'brief': "the brief's examples"}
+SETS = {'validation': 'unseen wording', 'acceptance': 'other hands', 'development': 'development cases', 'brief': "the brief's examples", 'unseen': 'tools never seen'}
 
 def ordered(
     names,               # in any order

@@ -13,8 +13,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tqdm import tqdm
-from .config import UserError, RunFolder, fingerprint
-from .schema import Example
+from .config import UserError, RunFolder, fingerprint, one_of, read_json
+from .schema import Example, Tool
 from .catalog import DEFAULT_TOOLS, find_tool, parse_tool
 from .codec import CALL_OPEN
 from .dataset import data_file, known_tools, load_examples, read_lines
@@ -39,7 +39,7 @@ def make_case(
 ) -> Case:
     "A case from its record; raises `UserError` for what cannot be judged."
     if not isinstance(d, dict) or not isinstance(d.get('query'), str) or not d['query'].strip(): raise UserError("a case needs a 'query'")
-    tools = tuple(parse_tool(t) for t in d['tools']) if d.get('tools') else DEFAULT_TOOLS
+    tools = tuple(t if isinstance(t, Tool) else parse_tool(t) for t in d['tools']) if d.get('tools') else DEFAULT_TOOLS
     expected = d.get('expected')
     if expected is None: expected = [{'tool': d['expected_tool'], 'params': None}] if d.get('expected_tool') else None
     if not isinstance(expected, list): raise UserError("a case needs 'expected' (a list; empty when no tool must be called) or 'expected_tool'")
@@ -53,23 +53,34 @@ def make_case(
 
 # %% ../nbs/41_validation.ipynb #007
 def load_cases(
-    path,                       # a JSON Lines file
+    path,                       # a JSON Lines file; a case may name its tools, they are in `<same name>.tools.json` then
 ) -> list[Case]:
     "Read a case file; whatever is wrong is one `UserError` with file and line number."
     cases, path = [], Path(str(path))
     if not path.exists(): raise UserError(f'no such case file: {path}')
     read_lines(path)                                                      # broken JSON is reported with its line
+    lists = _tool_lists(path.with_suffix('.tools.json'))
     for number, line in enumerate(path.read_text(encoding='utf-8').split('\n'), 1):
         if not line.strip(): continue
-        try: cases.append(make_case(json.loads(line), number))
+        try: cases.append(make_case(_with_tools(json.loads(line), lists), number))
         except UserError as e: raise UserError(f'{path}, line {number}: {e}') from None
     if not cases: raise UserError(f'{path} holds no cases')
     return cases
 
+def _tool_lists(path) -> dict:
+    "Named tool lists, each parsed once; none where there is no file."
+    try: return {name: tuple(map(parse_tool, tools)) for name, tools in read_json(path).items()} if path.exists() else {}
+    except (AttributeError, TypeError): raise UserError(f'{path} must hold an object: a name for each list of tools') from None
+
+def _with_tools(record, lists):
+    "A record with the list that its 'tools' names."
+    return {**record, 'tools': lists[one_of(record['tools'], lists, 'tool list')]} if isinstance(record, dict) and isinstance(record.get('tools'), str) else record
+
 # %% ../nbs/41_validation.ipynb #010
 ABOUT = {'validation': 'unseen wording and values, by the authors of the training phrasings', 'acceptance': 'by four authors who never saw the generator; frozen before the first training run; never tuned to',
-         'development': 'by other hands; looked at while building', 'brief': 'twenty plain requests in the manner of the brief'}
-_FILES = {'acceptance': 'acceptance.jsonl', 'development': 'development.jsonl', 'brief': 'brief_cases.jsonl'}
+         'development': 'by other hands; looked at while building', 'brief': 'twenty plain requests in the manner of the brief',
+         'unseen': 'tools that no training data holds, by four more authors who never saw the generator; frozen before any training for other servers\' tools'}
+_FILES = {'acceptance': 'acceptance.jsonl', 'development': 'development.jsonl', 'brief': 'brief_cases.jsonl', 'unseen': 'unseen.jsonl'}
 
 def example_case(example: Example, number: int) -> Case:
     "A generated example as a case: its own call is the one accepted answer."
@@ -77,7 +88,7 @@ def example_case(example: Example, number: int) -> Case:
     return Case(f'v-{number:04d}', example.query, tuple(find_tool(n, known_tools()) for n in example.tools), expected)
 
 def case_set(
-    name: str,                  # 'validation', 'acceptance', 'development', 'brief', or a case file
+    name: str,                  # 'validation', 'acceptance', 'development', 'brief', 'unseen', or a case file
     folder: RunFolder | None = None,   # the run, for 'validation'
 ) -> list[Case]:
     "The cases of a named set or file."

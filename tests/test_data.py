@@ -8,10 +8,12 @@ from mcp_nb.checks import normalized
 from mcp_nb.config import make_config, run_folder
 from mcp_nb.schema import ToolCall, problems_of
 
-CASE_FILES = {'acceptance.jsonl': 300, 'development.jsonl': 100, 'brief_cases.jsonl': 20}
+CASE_FILES = {'acceptance.jsonl': 300, 'development.jsonl': 100, 'brief_cases.jsonl': 20, 'unseen.jsonl': 300}
+UNSEEN = ds.read_json(ds.data_file('unseen.tools.json'))
 TOOLS = {t.name: t for t in ds.known_tools()}
 
 def cases(name): return ds.read_lines(ds.data_file(name))
+def tools_of(case): return UNSEEN[case['tools']] if isinstance(case.get('tools'), str) else case.get('tools', ())
 def slots(text): return {m.group(0)[1:-1] for m in ds.SLOT.finditer(text)}
 def where(frame, wording=''): return f"{frame['origin']}: {wording[:80]!r} -> {json.dumps(frame['calls'])[:120]}"
 def pairs(): return ((frame, wording) for frame in ds.phrase_bank() for wording in frame['say'])
@@ -29,7 +31,7 @@ def test_cases(name):
     assert len({c['id'] for c in found}) == len(found) == len({normalized(c['query']) for c in found})
     for case in found:
         assert case['query'].strip() and isinstance(case['expected'], list), case['id']
-        known = TOOLS | {t.name: t for t in map(parse_tool, case.get('tools', ()))}
+        known = TOOLS | {t.name: t for t in map(parse_tool, tools_of(case))}
         for call in case['expected']:
             assert call['tool'] in known, (case['id'], call['tool'])
             if call['params'] is None: continue
@@ -41,7 +43,7 @@ def test_cases(name):
 @pytest.mark.parametrize('name', CASE_FILES)
 def test_expected_calls_are_legal(name):
     for case in cases(name):
-        known = TOOLS | {t.name: t for t in map(parse_tool, case.get('tools', ()))}
+        known = TOOLS | {t.name: t for t in map(parse_tool, tools_of(case))}
         for call in case['expected']:
             tool = known[call['tool']]
             first = {k: vs[0] for k, vs in (call['params'] or {}).items() if '' not in vs or k in tool.required}      # '' says: may be absent
@@ -49,6 +51,12 @@ def test_expected_calls_are_legal(name):
                 for v in values:
                     if v == '' and key not in tool.required: continue
                     assert not (bad := problems_of(ToolCall(tool.name, first | {key: v}), [tool])), (case['id'], bad)
+
+def test_unseen_tools_are_unseen():
+    "No tool of the training data is in these lists, and no list has a tool twice."
+    for name, tools in UNSEEN.items():
+        names = [t['name'] for t in tools]
+        assert len(set(names)) == len(names) and not set(names) & set(TOOLS), (name, set(names) & set(TOOLS))
 
 def test_case_files_share_no_request():
     for a, b in itertools.combinations(CASE_FILES, 2):
