@@ -7,7 +7,7 @@ __all__ = ['CALL_OPEN', 'CALL_CLOSE', 'MAX_TEXT', 'MAX_CLOSERS', 'FAMILIES', 'id
            'render_call', 'render_calls', 'Parsed', 'parse', 'chat_template', 'render', 'split_prompt', 'completion']
 
 # %% ../nbs/12_codec.ipynb #002
-import ast, functools, keyword, math, warnings
+import ast, functools, keyword, math, re, warnings
 from dataclasses import dataclass
 from transformers.utils.chat_template_utils import _compile_jinja_template
 from .config import UserError, one_of
@@ -68,6 +68,7 @@ class Parsed:
     text: str = ''
     error: str = ''          # '', 'unclosed', 'syntax', 'not_a_call', 'value', 'unknown_tool', 'unknown_parameter'
     detail: str = ''
+    repaired: int = 0        # calls in which the backslash before a quote had to be put back
 
 MAX_TEXT, MAX_CLOSERS = 50_000, 20        # characters read, closing tags tried: bounds the work on hostile text
 
@@ -87,7 +88,30 @@ def _expression(source):
     if len({k.arg for k in node.keywords}) < len(node.keywords): raise _Unreadable('not_a_call', 'an argument is given twice')
     return node
 
-# %% ../nbs/12_codec.ipynb #023
+# %% ../nbs/12_codec.ipynb #026
+_NEXT_ARGUMENT = re.compile(r', [A-Za-z_]\w*=')
+_STRING = re.compile(r"(\"(?!\"\")|'(?!''))(.*)\1", re.S)                # a value between single quotes of either kind
+
+def _repaired(source):
+    "`source` with a backslash before each quote that stands inside a quoted value."
+    head = re.match(r'\s*[A-Za-z_]\w*\(([A-Za-z_]\w*=)', source)
+    if not head or not source.rstrip().endswith(')'): raise _Unreadable('syntax', 'no call to repair')
+    start, stop, pieces = head.end(), source.rstrip().rindex(')'), [source[:head.end()]]
+    for end, then in [(m.start(), m.end()) for m in _NEXT_ARGUMENT.finditer(source, start, stop)] + [(stop, stop)]:
+        value = _STRING.fullmatch(source[start:end])
+        if not value and end < stop and not _is_literal(source[start:end]): continue     # this comma belongs to the value
+        quote = value and value[1]
+        pieces.append(quote + re.sub(rf'(\\.)|({quote})|(\n)', lambda m: m[1] or ('\\' + quote if m[2] else '\\n'), value[2], flags=re.S) + quote if value else source[start:end])
+        pieces.append(source[end:then])
+        start = then
+    return ''.join(pieces) + ')'
+
+def _is_literal(text):
+    try: ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError): return False
+    return True
+
+# %% ../nbs/12_codec.ipynb #028
 def _call(node, tools):
     "The `ToolCall` of a call node, with real names where `tools` are given."
     name, parameters, known = node.func.id, {}, None
@@ -112,30 +136,35 @@ def _is_json(value):
     if isinstance(value, int): return value.bit_length() <= 1024                 # longer ones cannot even be printed (Python's limit)
     return value is None or isinstance(value, float) and math.isfinite(value)
 
-# %% ../nbs/12_codec.ipynb #024
+# %% ../nbs/12_codec.ipynb #029
 def parse(
     text: str,       # whatever a model wrote
     tools=None,      # the tools in the prompt; None: accept any name, as written
 ) -> Parsed:         # the calls up to the first unreadable one, and the reason
     "Read the calls in a text. Total: never raises on any text, evaluates nothing."
-    calls, around, position = [], [], 0
+    calls, around, position, repaired = [], [], 0, 0
     text = text[:MAX_TEXT]
     while (start := text.find(CALL_OPEN, position)) >= 0:
         around.append(text[position:start])
-        body, end, problem = start + len(CALL_OPEN), start, _Unreadable('unclosed')
-        for _ in range(MAX_CLOSERS):
-            if (end := text.find(CALL_CLOSE, end + 1)) < 0: break
-            try: node = _expression(text[body:end])
-            except _Unreadable as e: problem = problem if problem.error != 'unclosed' else e; continue
-            try: calls.append(_call(node, tools))
-            except _Unreadable as e: return Parsed(tuple(calls), ''.join(around).strip(), e.error, e.detail)
-            break
-        else: end = -1
-        if end < 0: return Parsed(tuple(calls), ''.join(around).strip(), problem.error, problem.detail)
-        position = end + len(CALL_CLOSE)
-    return Parsed(tuple(calls), ''.join([*around, text[position:]]).strip())
+        try:
+            node, end, mended = _first_call(text, start + len(CALL_OPEN))
+            calls.append(_call(node, tools))
+        except _Unreadable as e: return Parsed(tuple(calls), ''.join(around).strip(), e.error, e.detail, repaired)
+        position, repaired = end + len(CALL_CLOSE), repaired + mended
+    return Parsed(tuple(calls), ''.join([*around, text[position:]]).strip(), repaired=repaired)
 
-# %% ../nbs/12_codec.ipynb #033
+def _first_call(text, body):
+    "The call that begins at `body`: its node, where its closing tag is, and whether it was repaired; as it stands before any repair."
+    problem, ends = _Unreadable('unclosed'), [m.start() for _, m in zip(range(MAX_CLOSERS), re.finditer(re.escape(CALL_CLOSE), text[body:]))]
+    for repair in (False, True):
+        for end in ends:
+            source = text[body:body + end]
+            try: return _expression(_repaired(source) if repair else source), body + end, repair
+            except _Unreadable as e: problem = problem if problem.error != 'unclosed' else e
+        if problem.error != 'syntax': break
+    raise problem
+
+# %% ../nbs/12_codec.ipynb #040
 FAMILIES = {
     #         before role        after role      after content        name of the assistant
     'gemma':  ('<start_of_turn>', '\n',           '<end_of_turn>\n',   'model',     '<bos>'),
@@ -144,7 +173,7 @@ FAMILIES = {
     'plain':  ('### ',            '\n',           '\n\n',              'assistant', ''),   # for base models that know no turn marks
 }
 
-# %% ../nbs/12_codec.ipynb #034
+# %% ../nbs/12_codec.ipynb #041
 _TEMPLATE = r"""
 {%- macro identifier(name) -%}
   {%- set ns = namespace(w='') -%}
@@ -197,7 +226,7 @@ _TEMPLATE = r"""
 {%- if add_generation_prompt %}BEFORE{{ 'ASSISTANT' }}AFTER{% endif -%}
 """
 
-# %% ../nbs/12_codec.ipynb #035
+# %% ../nbs/12_codec.ipynb #042
 @functools.cache
 def chat_template(
     family: str = 'gemma',   # a name in `FAMILIES`
@@ -209,7 +238,7 @@ def chat_template(
     source = source.replace("'BOS'", repr(bos))
     return source.replace('BEFORE', quote(before)).replace('AFTER', quote(after)).replace('END', quote(end))
 
-# %% ../nbs/12_codec.ipynb #036
+# %% ../nbs/12_codec.ipynb #043
 def render(
     messages,                # `Message`s (or their dicts), in order
     tools=(),                # the `Tool`s the model may call, in the order to show
@@ -223,7 +252,7 @@ def render(
     template = _compile_jinja_template(chat_template(family))
     return template.render(messages=messages, tools=[to_openai(t) for t in tools] or None, add_generation_prompt=generate)
 
-# %% ../nbs/12_codec.ipynb #045
+# %% ../nbs/12_codec.ipynb #052
 def split_prompt(
     query: str,              # the user's request
     tools,                   # the tools in the prompt

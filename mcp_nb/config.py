@@ -163,6 +163,7 @@ class MCPFineTuningConfig:
     seed: int = 42
     dataset_size: int = 10_000            # distinct training examples
     validation_size: int = 480            # cases of unseen wording
+    adapter: str = ''                     # start from this LoRA adapter: 'auto' (the one shipped for this base, if any), a run's name or a folder; '': from nothing
     packed: bool = False                  # one shared tool-list prefix for many examples (see the training notebook)
     head_sample: int = 0                  # train the head on this many sampled tokens beside the used ones; 0: all
     load_in_4bit: bool = True             # QLoRA (needs a GPU)

@@ -11,7 +11,7 @@ __all__ = ['FROZEN', 'SPLITS', 'LANGUAGES', 'EXTENSIONS', 'GENERATED', 'FREE', '
            'make_dataset', 'record', 'save_dataset', 'data_card', 'load_examples']
 
 # %% ../nbs/21_dataset.ipynb #002
-import hashlib, json, random, re
+import hashlib, json, math, random, re
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -420,6 +420,7 @@ def generate(
     "Generate checked, distinct examples of one split, in groups that share a tool list."
     rng = random.Random(f'{seed}:{split}')
     taken, dropped, made, decks = set(taken), Counter(), [], {}
+    used, most = Counter(), math.inf if split == 'train' else 2          # a held-out wording is asked twice at most: cases that differ in a name only are not independent
     known, default = {t.name: t for t in known_tools()}, tuple(t.name for t in DEFAULT_TOOLS)
     while len(made) < n:
         names = tool_list(rng)
@@ -435,6 +436,7 @@ def generate(
             batch.append(make_example(frame, wording, rng, split, augment, names))
         if names != default and rng.random() < 0.5: batch += _unserved(names, rng, split, validation_split, augment)
         good, lost = keep_good(batch, tuple(known.values()), taken)
+        if most < math.inf: good = [e for e in good if used.update([e.split_group]) or used[e.split_group] <= most]; most += not good
         taken |= {normalized(e.query) for e in good}
         dropped += lost; made += good
     return made[:n], dropped

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['tokenize', 'pack', 'blocks', 'shared_prefix_attention', 'positions', 'answer_loss', 'collate', 'PackedTrainer',
            'LowRankLinear', 'lean_layers', 'has_compiler', 'Progress', 'arguments', 'build_trainer', 'train', 'begin',
-           'training_metrics']
+           'lineage', 'training_metrics']
 
 # %% ../nbs/31_training.ipynb #002
 import math, random, shutil, time, types
@@ -24,7 +24,7 @@ from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, read
 from .catalog import find_tool
 from .codec import completion, split_prompt
 from .dataset import known_tools, load_examples, make_dataset, save_dataset
-from .models import attach_lora, encode, family_of, load_model, load_tokenizer, resolve_base, save_merged
+from .models import attach_lora, encode, family_of, load_model, load_tokenizer, resolve_adapter, resolve_base, save_adapter, save_merged
 
 # %% ../nbs/31_training.ipynb #005
 def tokenize(
@@ -315,7 +315,9 @@ def train(
     trainer.train(resume_from_checkpoint=last)
     final = trainer.evaluate()
     metrics = training_metrics(trainer, config, folder, final, time.time() - start)
-    save_merged(trainer.model, trainer.processing_class, folder.final_model, dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint']))
+    facts = dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint'], lineage=metrics['lineage'])
+    save_adapter(trainer.model, folder.checkpoints/'adapter', facts)
+    save_merged(trainer.model, trainer.processing_class, folder.final_model, facts)
     write_json(folder.metrics, metrics)
     return metrics
 
@@ -325,7 +327,9 @@ def begin(
     folder: RunFolder,
 ):                                   # the checkpoint to resume from, or None
     "Sign the run's folder, unless an unfinished run with the same signature is there to resume; other checkpoints are removed."
-    signature, signed = dict(config=asdict(config), dataset=sha256_of(folder.dataset)), folder.checkpoints/'started.json'
+    start = resolve_adapter(config.adapter, config.model_name)
+    signature = dict(config=asdict(config), dataset=sha256_of(folder.dataset), **(dict(adapter=sha256_of(start/'adapter_model.safetensors')) if start else {}))
+    signed = folder.checkpoints/'started.json'
     finished = folder.metrics.exists() and signed.exists() and folder.metrics.stat().st_mtime >= signed.stat().st_mtime
     if finished or not signed.exists() or read_json(signed) != signature:
         for old in folder.checkpoints.glob('checkpoint-*'): shutil.rmtree(old)
@@ -338,6 +342,19 @@ def _last_checkpoint(folder):
     return str(max(found, key=lambda p: int(p.name.split('-')[1]))) if found else None
 
 # %% ../nbs/31_training.ipynb #040
+def lineage(
+    trainer,
+    config: MCPFineTuningConfig,
+) -> list[dict]:                     # one entry a run, the oldest first
+    "What this adapter has seen: the runs it started from, then this one."
+    start = resolve_adapter(config.adapter, config.model_name)
+    before = read_json(start/'mcp_nb.json')['lineage'] if start and (start/'mcp_nb.json').exists() else []
+    return before + [dict(preset=config.preset, seed=config.seed, learning_rate=config.learning_rate, steps=trainer.state.global_step,
+                          examples=round(min(trainer.state.epoch or 0, 1) * sum(map(_examples_in, trainer.train_dataset))), passes=round(trainer.state.epoch or 0, 3))]
+
+def _examples_in(row): return sum(n for _, n, _ in blocks(row['layout'])) if 'layout' in row else 1
+
+# %% ../nbs/31_training.ipynb #041
 def training_metrics(trainer, config, folder, final, seconds) -> dict:
     "What a training run records: losses, perplexity, speed, history, configuration and fingerprint."
     history = [{k: v for k, v in h.items() if k in ('step', 'loss', 'eval_loss', 'eval_exact', 'learning_rate')} for h in trainer.state.log_history]
@@ -345,4 +362,4 @@ def training_metrics(trainer, config, folder, final, seconds) -> dict:
                 best_step=int(str(trainer.state.best_model_checkpoint or f'-{trainer.state.global_step}').rsplit('-', 1)[-1]), steps=trainer.state.global_step,
                 epochs=round(trainer.state.epoch or 0, 3), examples=len(load_examples(folder.dataset)), seconds=round(seconds, 1),
                 tokens_per_second=round(getattr(trainer, 'seen_tokens', 0) / max(seconds, 1e-9), 1), lora_coverage=trainer.model.coverage,
-                history=history, config=asdict(config), fingerprint=fingerprint(dataset=sha256_of(folder.dataset)))
+                lineage=lineage(trainer, config), history=history, config=asdict(config), fingerprint=fingerprint(dataset=sha256_of(folder.dataset)))
