@@ -83,7 +83,7 @@ def do_call(a):
     answer = engine.answer(a.request, tools)
     calls = [dict(tool_name=c.tool_name, parameters=c.parameters) for c in answer.calls]
     print(json.dumps(dict(calls=calls, tool_name=calls[0]['tool_name'] if calls else None, parameters=calls[0]['parameters'] if calls else None, text='' if calls else answer.text,
-                          error=answer.error or None, latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False))
+                          error=answer.error or None, repaired=answer.repaired, latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False))
 
 # %% ../nbs/81_cli.ipynb #013
 def do_doctor(a):

@@ -26,11 +26,12 @@ class Answer:
     error: str = ''            # the codec's reason; '' when nothing is wrong
     tokens: int = 0            # tokens generated
     latency_ms: float = 0.0    # wall time of this request; 0 when it was answered in a batch
+    repaired: int = 0          # calls that the codec repaired (a backslash before a quote)
 
 def make_answer(text: str, tools, tokens: int = 0, latency_ms: float = 0.0) -> Answer:
     "Read a model's text into an `Answer`."
     parsed = parse(text, tools)
-    return Answer(text, parsed.calls, parsed.error, tokens, latency_ms)
+    return Answer(text, parsed.calls, parsed.error, tokens, latency_ms, parsed.repaired)
 
 # %% ../nbs/40_engine.ipynb #008
 class Engine:

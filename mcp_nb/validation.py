@@ -163,6 +163,7 @@ def score(
     result['latency_ms'] = percentiles(a.latency_ms for a in answers if a.latency_ms)
     result['failures'] = [failure(c, a, v) for c, a, v in zip(cases, answers, verdicts) if not v['exact']]
     result['outcomes'] = {level: ''.join('01'[v[level]] for v in verdicts) for level in ('tool', 'exact')}
+    result['repaired'] = sum(a.repaired > 0 for a in answers)                  # answers in which the codec put a backslash back
     right_tool, right = sum(v['tool'] for v in verdicts), sum(v['parameters'] for v in verdicts)
     given = result['conditional']['parameters']['value'] or 0.0
     return dict(result, total=len(cases), correct_tool=right_tool, correct_params=right, accuracy=round(right_tool / len(cases), 4), param_accuracy=given, quality_tier=quality_tier(right_tool / len(cases), given))

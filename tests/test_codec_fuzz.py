@@ -51,7 +51,7 @@ def test_written_and_read_back():
         tools, call = tools_and_call(dice)
         written = render_call(call)
         if written.count(CALL_CLOSE) > MAX_CLOSERS: continue      # the limit that keeps reading fast
-        assert exact(parse(written, tools).calls) == exact([call]), (seed, call)
+        assert exact(parse(written, tools).calls) == exact([call]) and not parse(written, tools).repaired, (seed, call)
         as_written = ToolCall(identifier(call.tool_name), {identifier(k): v for k, v in call.parameters.items()})
         assert exact(parse(written).calls) == exact([as_written]), (seed, call)
 
@@ -62,6 +62,17 @@ def test_several_calls_with_text_around():
         calls = [call, ToolCall(call.tool_name, {k: value(dice, 1) for k in call.parameters}), call]
         answer = parse(f'Let me look. {render_calls(calls)}\nDone.', tools)
         assert exact(answer.calls) == exact(calls) and answer.error == '' and answer.text == 'Let me look. \nDone.', seed
+
+def test_forgotten_backslashes_are_put_back():
+    words, mended = ["'", '"', ' ', 'a', 'jq -r', "'x'", '.', '(', ')', ' = ', ', ', '=', '\n', 'ü', '[1]'], 0
+    for seed in range(2000):
+        dice = random.Random(seed)
+        said, quote = ''.join(dice.choice(words) for _ in range(dice.randint(1, 8))), dice.choice('\'"')
+        if f'{quote}{said}{quote}'.startswith(quote * 3): continue     # that is Python's own triple quote
+        answer = parse(f'{CALL_OPEN}grep(pattern={quote}{said}{quote}, _i=True){CALL_CLOSE}', DEFAULT_TOOLS)
+        assert not answer.error and (not answer.repaired or answer.calls == (ToolCall('grep', {'pattern': said, '-i': True}),)), (said, answer)
+        mended += answer.repaired
+    assert mended > 500
 
 def test_template_and_render_call_agree():
     for seed in range(120):
