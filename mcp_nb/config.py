@@ -163,7 +163,7 @@ class MCPFineTuningConfig:
     seed: int = 42
     dataset_size: int = 10_000            # distinct training examples
     validation_size: int = 480            # cases of unseen wording
-    adapter: str = ''                     # start from this LoRA adapter: 'auto' (the one shipped for this base, if any), a run's name or a folder; '': from nothing
+    adapter: str = ''                     # start from this LoRA adapter: 'shipped' (the package's), a run's name or a folder; '' or 'none': from nothing
     packed: bool = False                  # one shared tool-list prefix for many examples (see the training notebook)
     head_sample: int = 0                  # train the head on this many sampled tokens beside the used ones; 0: all
     load_in_4bit: bool = True             # QLoRA (needs a GPU)
@@ -175,7 +175,8 @@ class MCPFineTuningConfig:
 CPU_BASE = dict(model_name='embedded', packed=True, load_in_4bit=False, lora_dropout=0.0, learning_rate=5e-4,
                 batch_size=20, gradient_accumulation_steps=1, head_sample=4096, validation_frequency=120, validation_split=0.05, validation_size=420)
 PRESETS = {
-    'cpu':        dict(CPU_BASE, num_epochs=1, dataset_size=5_500, validation_frequency=150, baseline_cases=32),
+    'cpu':        dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=1e-4, dataset_size=1_000, validation_frequency=25, baseline_cases=32),
+    'from_base':  dict(CPU_BASE, num_epochs=1, dataset_size=5_500, validation_frequency=150, baseline_cases=32),
     'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=50_000, validation_frequency=400),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),

@@ -167,16 +167,19 @@ def tiny_random(
 SHIPPED_BASES = ('embedded', 'embedded-full')     # the bases that the shipped adapter was trained on
 
 def resolve_adapter(
-    name: str,                   # '' or 'none': no adapter; 'auto': the shipped one if it fits the base; or a run's name, or a folder
+    name: str,                   # '' or 'none': no adapter; 'shipped': the package's; or a run's name, or a folder
     base: str,                   # the run's `model_name`
 ):                               # the adapter's folder, or None
     "Find the adapter to start from; a folder without one is a `UserError`."
     if name in ('', 'none'): return None
     shipped = Path(__file__).parent/'data'/'adapter' if '__file__' in globals() else project_root()/'mcp_nb'/'data'/'adapter'
-    if name == 'auto': return shipped if base in SHIPPED_BASES and (shipped/'adapter_model.safetensors').exists() else None
+    if name == 'shipped':
+        if base not in SHIPPED_BASES: raise UserError(f'the shipped adapter belongs to the embedded base, not to {base!r}: add --preset from_base (or -p adapter none)')
+        if not (shipped/'adapter_model.safetensors').exists(): raise UserError(f'{shipped} is empty: the package is not complete, install it again')
+        return shipped
     for found in (Path(name).expanduser(), run_folder(name).checkpoints/'adapter'):
         if (found/'adapter_model.safetensors').exists(): return found
-    raise UserError(f'no adapter at {name!r}: give auto, none, the name of a run that was trained, or a folder with adapter_model.safetensors')
+    raise UserError(f'no adapter at {name!r}: give shipped, none, the name of a run that was trained, or a folder with adapter_model.safetensors')
 
 def _check_adapter(folder, config, wanted):
     "An adapter of another rank, scale or target would train something else than the settings say."

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 import nbformat
 from .config import MCPFineTuningConfig, UserError, RunFolder, machine, library_versions, make_config, one_of, project_root, read_json, run_folder, sha256_of, write_json
+from .models import resolve_adapter
 from .quantization import GateFailed
 from .report import make_report, print_summary
 
@@ -134,7 +135,8 @@ def run_pipeline(
 ) -> Path:                       # the report
     "Run the stages in order, then write the report; a failed gate is reported and raised at the end."
     run, folder, failed = run or preset, run_folder(run or preset), None
-    make_config(preset, **{k: v for k, v in (given or {}).items() if k in {f.name for f in fields(MCPFineTuningConfig)}})
+    config = make_config(preset, **{k: v for k, v in (given or {}).items() if k in {f.name for f in fields(MCPFineTuningConfig)}})
+    resolve_adapter(config.adapter, config.model_name)
     check_names(stages, given or {})
     folder.path.mkdir(parents=True, exist_ok=True)
     write_json(folder.path/'env.json', dict(machine=machine(), libraries=library_versions()))
