@@ -59,10 +59,11 @@ def load_cases(
     cases, path = [], Path(str(path))
     if not path.exists(): raise UserError(f'no such case file: {path}')
     read_lines(path)                                                      # broken JSON is reported with its line
-    lists = _tool_lists(path.with_suffix('.tools.json'))
+    file = path.with_suffix('.tools.json')
+    lists = _tool_lists(file)
     for number, line in enumerate(path.read_text(encoding='utf-8').split('\n'), 1):
         if not line.strip(): continue
-        try: cases.append(make_case(_with_tools(json.loads(line), lists), number))
+        try: cases.append(make_case(_with_tools(json.loads(line), lists, file), number))
         except UserError as e: raise UserError(f'{path}, line {number}: {e}') from None
     if not cases: raise UserError(f'{path} holds no cases')
     return cases
@@ -72,9 +73,11 @@ def _tool_lists(path) -> dict:
     try: return {name: tuple(map(parse_tool, tools)) for name, tools in read_json(path).items()} if path.exists() else {}
     except (AttributeError, TypeError): raise UserError(f'{path} must hold an object: a name for each list of tools') from None
 
-def _with_tools(record, lists):
+def _with_tools(record, lists, file):
     "A record with the list that its 'tools' names."
-    return {**record, 'tools': lists[one_of(record['tools'], lists, 'tool list')]} if isinstance(record, dict) and isinstance(record.get('tools'), str) else record
+    if not isinstance(record, dict) or not isinstance(record.get('tools'), str): return record
+    if not lists: raise UserError(f"tool list {record['tools']!r} has to stand in {file}, which {'is empty' if file.exists() else 'is not there'}")
+    return {**record, 'tools': lists[one_of(record['tools'], lists, 'tool list')]}
 
 # %% ../nbs/41_validation.ipynb #010
 ABOUT = {'validation': 'unseen wording and values, by the authors of the training phrasings', 'acceptance': 'by four authors who never saw the generator; frozen before the first training run; never tuned to',
