@@ -57,6 +57,7 @@ def complete_folder(
     try:
         yield folder
         os.chmod(folder, 0o755)
+        for p in folder.rglob('*'): os.chmod(p, 0o755 if p.is_dir() else 0o644)        # safetensors writes for the owner only
         if target.exists(): shutil.rmtree(target)
         os.replace(folder, target)
     except BaseException:
