@@ -74,10 +74,22 @@ def do_benchmark(a):
     print('\ntimes faster than the baseline:', comparison['speed']['fine-tuned'])
 
 # %% ../nbs/81_cli.ipynb #012
+def _tools(a):
+    "The tools that the arguments name: a file's, a server's, or the built-in ones."
+    from mcp_nb.catalog import DEFAULT_TOOLS, load_tools
+    from mcp_nb.config import UserError
+    if a.tools and a.server: raise UserError('give --tools or --server, not both')
+    if not a.server: return load_tools(a.tools) if a.tools else DEFAULT_TOOLS
+    from mcp_nb.servers import connect
+    with connect(a.server) as session: tools = session.tools()
+    for name, reason in session.left_out: print(f'mcp-nb: left out {name!r}: {reason}', file=sys.stderr)
+    if not tools: raise UserError(f'server {session.address.name!r} lists no tools')
+    return tools
+
 def do_call(a):
     from mcp_nb.config import UserError
-    tools = _tools(a)
     if not a.request.strip(): raise UserError("the request is empty")
+    tools = _tools(a)
     path, engine = _open(a)
     answer = engine.answer(a.request, tools)
     calls = [dict(tool_name=c.tool_name, parameters=c.parameters) for c in answer.calls]
@@ -94,18 +106,6 @@ def do_doctor(a):
     print(f"\npreset that fits: {found['preset']} - {found['reason']}")
     for p in found['problems']: print('problem:', p)
     return 1 if found['problems'] else 0
-
-def _tools(a):
-    "The tools that the arguments name: a file's, a server's, or the built-in ones."
-    from mcp_nb.catalog import DEFAULT_TOOLS, load_tools
-    from mcp_nb.config import UserError
-    if a.tools and a.server: raise UserError('give --tools or --server, not both')
-    if not a.server: return load_tools(a.tools) if a.tools else DEFAULT_TOOLS
-    from mcp_nb.servers import connect
-    with connect(a.server) as session: tools = session.tools()
-    for name, reason in session.left_out: print(f'mcp-nb: left out {name!r}: {reason}', file=sys.stderr)
-    if not tools: raise UserError(f'server {session.address.name!r} lists no tools')
-    return tools
 
 def do_tools(a):
     from mcp_nb.catalog import to_mcp

@@ -224,8 +224,10 @@ def attach_lora(
     wanted = kinds if config.target_modules == 'all-linear' else [t.strip() for t in config.target_modules.split(',')]
     if missing := [t for t in wanted if t not in kinds]:
         raise UserError(f"LoRA target {missing[0]!r} matches no layer of this model: its linear layers are {', '.join(kinds)} (or use all-linear)")
-    if start: _check_adapter(start, config, wanted)
-    if start: adapted = PeftModel.from_pretrained(model, start, is_trainable=True)
+    if start:
+        _check_adapter(start, config, wanted)
+        try: adapted = PeftModel.from_pretrained(model, start, is_trainable=True)
+        except RuntimeError: raise UserError(f'the adapter in {start} does not fit the base {config.model_name!r}: its layers have other sizes') from None
     else: adapted = get_peft_model(model, LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=wanted, task_type='CAUSAL_LM'))
     count = sum(hasattr(m, 'lora_A') and len(m.lora_A) > 0 for m in adapted.modules())
     adapted.coverage = count / len(layers)

@@ -43,6 +43,14 @@ def test_the_whole_line_on_the_real_base(a_run):
     assert {(g['engine'], g['name']) for g in comparison['gates']} == {(e, n) for e in ('int8', 'int4') for n in ('accuracy', 'size', 'speed')}
 
 
+def test_the_bare_base_learns(tmp_path):
+    done = mcp_nb(tmp_path, 'train', '--preset', 'from_base', '--run', 'bare', '-p', 'dataset_size', 120, '-p', 'validation_size', 24, '-p', 'validation_frequency', 4)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((tmp_path / 'outputs/bare/checkpoints/metrics.json').read_text())
+    losses = [float(h['loss']) for h in metrics['history'] if 'loss' in h]
+    assert len(metrics['lineage']) == 1 and losses[-1] < losses[0], metrics
+
+
 def test_a_second_run_skips_what_is_done(a_run):
     tmp_path, parameters, first = a_run
     start, again = time.time(), mcp_nb(tmp_path, 'run', '--preset', 'cpu', '--run', 'few', *parameters)
@@ -93,6 +101,9 @@ def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
     (['validate', '--model', '/no/such/model', '--cases', 'CASES'], 'line 2'),
     (['call', 'hi', '--model', '/no/such/model'], 'no model at /no/such/model'),
     (['call', 'hi', '--tools', 'TOOLS'], "unknown tool 'teleport'"),
+    (['call', 'hi', '--tools', 'TOOLS', '--server', 'x'], 'not both'),
+    (['tools', '--server', 'no-such-program --x'], "no program 'no-such-program'"),
+    (['run', '--run', 'other', '-p', 'model_name', 'Qwen/Qwen3-0.6B'], 'belongs to the embedded base'),
 ])
 def test_mistakes_get_one_line(tmp_path, arguments, says):
     (tmp_path / 'cases.jsonl').write_text('{"query": "x", "expected": []}\n{"query": "y", "expected": [}\n')
