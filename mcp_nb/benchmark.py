@@ -11,8 +11,8 @@ import gc, math, random, statistics
 from pathlib import Path
 import psutil
 from .config import fingerprint
-from .schema import Message
-from .dataset import bucket, curated
+from .schema import Message, bucket
+from .phrasebank import curated
 from .models import resolve_base
 from .engine import Engine, TorchEngine
 from .validation import ABOUT, percentiles

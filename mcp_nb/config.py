@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['CPU_BASE', 'PRESETS', 'LIBRARIES', 'UserError', 'one_of', 'write_text', 'complete_folder', 'write_json', 'read_json',
-           'project_root', 'cache_folder', 'RunFolder', 'outputs_folder', 'run_folder', 'latest_run',
-           'MCPFineTuningConfig', 'make_config', 'set_seeds', 'sha256_of', 'library_versions', 'fingerprint', 'machine',
-           'fitting_preset', 'doctor']
+           'data_file', 'read_lines', 'project_root', 'cache_folder', 'RunFolder', 'outputs_folder', 'run_folder',
+           'latest_run', 'MCPFineTuningConfig', 'make_config', 'set_seeds', 'sha256_of', 'library_versions',
+           'fingerprint', 'machine', 'fitting_preset', 'doctor']
 
 # %% ../nbs/00_config.ipynb #002
-import contextlib, hashlib, importlib.metadata, importlib.util, json, os, platform, random, shutil, sys, tempfile
+import contextlib, hashlib, importlib.metadata, importlib.resources, importlib.util, json, os, platform, random, shutil, sys, tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -80,7 +80,27 @@ def read_json(
     except FileNotFoundError: raise UserError(f'no such file: {path}') from None
     except (json.JSONDecodeError, UnicodeDecodeError) as e: raise UserError(f'{path} is not JSON: {e}') from None
 
-# %% ../nbs/00_config.ipynb #017
+# %% ../nbs/00_config.ipynb #015
+def data_file(
+    name: str,           # a name below mcp_nb/data
+):                       # its path
+    "A data file that is shipped with the package (banks and frozen test sets, as JSON and JSON Lines)."
+    return importlib.resources.files('mcp_nb') / 'data' / name
+
+def read_lines(
+    path,                # a JSON Lines file
+) -> list[dict]:
+    "The records of a JSON Lines file; a broken line is a `UserError` with its number."
+    records = []
+    try: lines = (path if hasattr(path, 'read_text') else Path(path)).read_text(encoding='utf-8').split('\n')
+    except (OSError, UnicodeDecodeError) as e: raise UserError(f'cannot read {path}: {e}') from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip(): continue
+        try: records.append(json.loads(line))
+        except json.JSONDecodeError as e: raise UserError(f'{path}, line {number}: not JSON ({e.msg})') from None
+    return records
+
+# %% ../nbs/00_config.ipynb #018
 def project_root(
     start=None,      # where to begin the search (default: the current folder)
 ) -> Path:           # the folder with settings.ini, or the current folder if there is none
@@ -90,12 +110,12 @@ def project_root(
         if (folder/'settings.ini').exists(): return folder
     return here
 
-# %% ../nbs/00_config.ipynb #019
+# %% ../nbs/00_config.ipynb #020
 def cache_folder() -> Path:
     "Where converted base models are kept: `$MCP_NB_CACHE`, or `~/.cache/mcp_nb`."
     return Path(os.environ.get('MCP_NB_CACHE') or Path.home()/'.cache'/'mcp_nb')
 
-# %% ../nbs/00_config.ipynb #021
+# %% ../nbs/00_config.ipynb #022
 @dataclass(frozen=True)
 class RunFolder:
     "The places inside one run's folder (see the contract on the architecture page)."
@@ -120,7 +140,7 @@ class RunFolder:
     @property
     def params(self): return self.path/'params.json'
 
-# %% ../nbs/00_config.ipynb #022
+# %% ../nbs/00_config.ipynb #023
 def outputs_folder() -> Path:
     "Where runs are kept: `$MCP_NB_OUTPUTS`, or `outputs/` in the project."
     return Path(os.environ.get('MCP_NB_OUTPUTS') or project_root()/'outputs')
@@ -139,7 +159,7 @@ def latest_run() -> RunFolder:
     if not done: raise UserError(f'no finished run in {outputs_folder()}: start one with `mcp-nb run`')
     return RunFolder(done[-1].parent.parent)
 
-# %% ../nbs/00_config.ipynb #025
+# %% ../nbs/00_config.ipynb #026
 @dataclass
 class MCPFineTuningConfig:
     "All settings of one run."
@@ -163,6 +183,7 @@ class MCPFineTuningConfig:
     preset: str = ''                      # the preset these settings came from
     seed: int = 42
     dataset_size: int = 10_000            # distinct training examples
+    toolbank_share: float = 0.0           # share of them (and of the validation cases) that show tools of the tool bank; the rest is for the built-in tools
     validation_size: int = 480            # cases of unseen wording
     adapter: str = ''                     # start from this LoRA adapter: 'shipped' (the package's), a run's name or a folder; '' or 'none': from nothing
     packed: bool = False                  # one shared tool-list prefix for many examples (see the training notebook)
@@ -172,20 +193,21 @@ class MCPFineTuningConfig:
     threads: int = 0                      # CPU threads; 0: all cores
     baseline_cases: int = 40              # the slow unquantized baseline is judged on a sample of this size
 
-# %% ../nbs/00_config.ipynb #028
+# %% ../nbs/00_config.ipynb #029
 CPU_BASE = dict(model_name='embedded', packed=True, load_in_4bit=False, lora_dropout=0.0, learning_rate=5e-4,
                 batch_size=20, gradient_accumulation_steps=1, head_sample=4096, validation_frequency=120, validation_split=0.05, validation_size=420)
 PRESETS = {
     'cpu':        dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=1e-4, dataset_size=1_000, validation_frequency=25, baseline_cases=32),
     'from_base':  dict(CPU_BASE, num_epochs=1, dataset_size=5_500, validation_frequency=150, baseline_cases=32),
     'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=50_000, validation_frequency=400),
+    'general':    dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=3e-4, dataset_size=30_000, toolbank_share=0.7, max_seq_length=2048, validation_frequency=200),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),
     'phi4_24gb':  dict(),
     'phi4_80gb':  dict(load_in_4bit=False, batch_size=16, gradient_accumulation_steps=1),
 }
 
-# %% ../nbs/00_config.ipynb #029
+# %% ../nbs/00_config.ipynb #030
 def make_config(
     preset: str = 'cpu',   # a name in `PRESETS`
     **overrides,           # single settings that differ from the preset
@@ -198,7 +220,7 @@ def make_config(
         values[name] = _convert(name, value, kind)
     return _check(MCPFineTuningConfig(**values))
 
-# %% ../nbs/00_config.ipynb #030
+# %% ../nbs/00_config.ipynb #031
 def _convert(name, value, kind):
     "`value` as `kind`, the way a person would mean it: '2e-4' is a number, 'false' is False."
     if kind is bool and str(value).lower() in ('true', 'false', '1', '0'): return str(value).lower() in ('true', '1')
@@ -215,7 +237,7 @@ def _check(config):
     if not 0 < config.validation_split < 1: raise UserError(f"parameter 'validation_split' must lie between 0 and 1, not {config.validation_split}")
     return config
 
-# %% ../nbs/00_config.ipynb #033
+# %% ../nbs/00_config.ipynb #034
 def set_seeds(
     seed: int,       # any integer
 ) -> None:
@@ -224,7 +246,7 @@ def set_seeds(
     if 'numpy' in sys.modules: sys.modules['numpy'].random.seed(seed % 2**32)
     if 'torch' in sys.modules: sys.modules['torch'].manual_seed(seed)
 
-# %% ../nbs/00_config.ipynb #034
+# %% ../nbs/00_config.ipynb #035
 def sha256_of(
     *paths,          # files or folders
 ) -> str:            # 16 hexadecimal digits
@@ -238,7 +260,7 @@ def sha256_of(
                 while block := f.read(1 << 20): digest.update(block)
     return digest.hexdigest()[:16]
 
-# %% ../nbs/00_config.ipynb #036
+# %% ../nbs/00_config.ipynb #037
 LIBRARIES = ('torch', 'transformers', 'trl', 'peft', 'datasets', 'accelerate', 'onnxruntime', 'onnxruntime-genai', 'papermill')
 
 def library_versions() -> dict:
@@ -255,7 +277,7 @@ def fingerprint(
     code = [p for p in sorted(Path(importlib.util.find_spec('mcp_nb').origin).parent.glob('*.py'))]
     return dict(parts, code=sha256_of(*code), python=platform.python_version(), versions=library_versions())
 
-# %% ../nbs/00_config.ipynb #039
+# %% ../nbs/00_config.ipynb #040
 def machine() -> dict:
     "CPU, memory, disk and GPU of this machine, in numbers (bytes are GiB)."
     import psutil
@@ -270,7 +292,7 @@ def machine() -> dict:
             facts.update(gpu=properties.name, gpu_memory_gib=round(properties.total_memory/gib, 1))
     return facts
 
-# %% ../nbs/00_config.ipynb #041
+# %% ../nbs/00_config.ipynb #042
 def fitting_preset(
     facts: dict,             # from `machine`
 ) -> tuple[str, str]:        # preset, reason
@@ -282,7 +304,7 @@ def fitting_preset(
     if memory >= 5: return 'cpu', f'{why}; {memory} GiB of free memory are enough for the embedded 270M model (needs 5)'
     return 'tiny', f'{why} and only {memory} GiB of memory are free: the embedded model needs 5'
 
-# %% ../nbs/00_config.ipynb #043
+# %% ../nbs/00_config.ipynb #044
 def doctor() -> dict:
     "Look at the machine and the libraries; returns facts, missing libraries, the preset that fits, the reason and problems."
     facts, versions = machine(), library_versions()

@@ -10,8 +10,9 @@ __all__ = ['MODEL_FAMILIES', 'VOCABULARY', 'SHIPPED_BASES', 'family_of', 'load_t
 # %% ../nbs/30_models.ipynb #002
 import json, tempfile, warnings
 from pathlib import Path
-from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, project_root, read_json, run_folder, sha256_of, write_json
-from .dataset import data_file, split_of, phrase_bank, value_bank, bucket, known_tools
+from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, data_file, project_root, read_json, run_folder, sha256_of, write_json
+from .schema import bucket
+from .phrasebank import split_of, phrase_bank, value_bank, known_tools
 from .vocabulary import keep_tokens, prune_vocabulary
 from .codec import FAMILIES, chat_template, split_prompt
 

@@ -21,9 +21,8 @@ from peft.tuners.lora import Linear as AdaptedLinear
 from transformers import AttentionInterface, AttentionMaskInterface, EarlyStoppingCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, read_json, set_seeds, sha256_of, write_json
-from .catalog import find_tool
 from .codec import completion, split_prompt
-from .dataset import known_tools, load_examples, make_dataset, save_dataset
+from .dataset import load_examples, make_dataset, save_dataset
 from .models import attach_lora, encode, family_of, load_model, load_tokenizer, resolve_adapter, resolve_base, save_adapter, save_merged
 
 # %% ../nbs/31_training.ipynb #005
@@ -36,8 +35,7 @@ def tokenize(
     "Token ids of examples in three pieces, by the codec."
     prefixes, rows = {}, []
     for e in examples:
-        tools = [find_tool(n, known_tools()) for n in e.tools]
-        prefix, prompt = split_prompt(e.query, tools, family)
+        prefix, prompt = split_prompt(e.query, e.tools, family)
         if e.tools not in prefixes: prefixes[e.tools] = encode(tokenizer, prefix)
         row = dict(prefix=prefixes[e.tools], prompt=encode(tokenizer, prompt), completion=encode(tokenizer, completion(e.calls, e.reply, family)))
         if (n := sum(map(len, row.values()))) > max_length: raise UserError(f'an example has {n} tokens, max_seq_length is {max_length}: {e.query[:60]!r}')
@@ -50,11 +48,11 @@ def pack(
     batch_size: int,       # most examples in a row
     pad_id: int,
     seed: int = 0,         # examples with the same tool list are shuffled with it
-    tokens: int = 0,       # most example tokens in a row; 0: batch_size × 60
+    tokens: int = 0,       # most example tokens in a row; 0: batch_size × 90
     multiple: int = 8,     # padded lengths are multiples of this
 ) -> list[dict]:           # packed rows: input_ids, labels, layout = [prefix length, n1, width1, n2, width2, ...]
     "Pack examples that share a tool list behind one copy of it."
-    by_prefix, packed, tokens = {}, [], tokens or batch_size * 60
+    by_prefix, packed, tokens = {}, [], tokens or batch_size * 90
     length = lambda r: len(r['prompt']) + len(r['completion'])
     for r in rows: by_prefix.setdefault(tuple(r['prefix']), []).append(r)
     for group in by_prefix.values():

@@ -13,11 +13,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tqdm import tqdm
-from .config import UserError, RunFolder, fingerprint, one_of, read_json
+from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines
 from .schema import Example, Tool
 from .catalog import DEFAULT_TOOLS, find_tool, parse_tool
 from .codec import CALL_OPEN
-from .dataset import data_file, known_tools, load_examples, read_lines
+from .dataset import load_examples
 from .engine import Answer, Engine, make_answer
 
 # %% ../nbs/41_validation.ipynb #005
@@ -88,7 +88,7 @@ _FILES = {'acceptance': 'acceptance.jsonl', 'development': 'development.jsonl', 
 def example_case(example: Example, number: int) -> Case:
     "A generated example as a case: its own call is the one accepted answer."
     expected = tuple({'tool': c.tool_name, 'params': {k: [v] for k, v in c.parameters.items()}} for c in example.calls)
-    return Case(f'v-{number:04d}', example.query, tuple(find_tool(n, known_tools()) for n in example.tools), expected)
+    return Case(f'v-{number:04d}', example.query, example.tools, expected)
 
 def case_set(
     name: str,                  # 'validation', 'acceptance', 'development', 'brief', 'unseen', or a case file

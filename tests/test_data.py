@@ -2,24 +2,23 @@
 import itertools, json, os, pathlib, random, re, subprocess, sys
 from functools import cache
 import pytest
-from mcp_nb import dataset as ds
+from mcp_nb import dataset as ds, phrasebank as pb, toolbank as tb
 from mcp_nb.catalog import parse_tool
-from mcp_nb.checks import normalized
-from mcp_nb.config import make_config, run_folder
-from mcp_nb.schema import ToolCall, problems_of
+from mcp_nb.config import data_file, make_config, read_json, read_lines, run_folder
+from mcp_nb.schema import ToolCall, normalized, problems_of
 
 CASE_FILES = {'acceptance.jsonl': 300, 'development.jsonl': 100, 'brief_cases.jsonl': 20, 'unseen.jsonl': 300}
-UNSEEN = ds.read_json(ds.data_file('unseen.tools.json'))
-TOOLS = {t.name: t for t in ds.known_tools()}
+UNSEEN = read_json(data_file('unseen.tools.json'))
+TOOLS = {t.name: t for t in pb.known_tools()}
 
-def cases(name): return ds.read_lines(ds.data_file(name))
+def cases(name): return read_lines(data_file(name))
 def tools_of(case): return UNSEEN[case['tools']] if isinstance(case.get('tools'), str) else case.get('tools', ())
-def slots(text): return {m.group(0)[1:-1] for m in ds.SLOT.finditer(text)}
+def slots(text): return {m.group(0)[1:-1] for m in pb.SLOT.finditer(text)}
 def where(frame, wording=''): return f"{frame['origin']}: {wording[:80]!r} -> {json.dumps(frame['calls'])[:120]}"
-def pairs(): return ((frame, wording) for frame in ds.phrase_bank() for wording in frame['say'])
+def pairs(): return ((frame, wording) for frame in pb.phrase_bank() for wording in frame['say'])
 
 @cache
-def generated(): return ds.make_dataset(make_config('cpu', dataset_size=3000, validation_size=200, validation_split=0.2))
+def generated(): return ds.make_dataset(make_config('cpu', dataset_size=6000, validation_size=300, validation_split=0.2, toolbank_share=0.5))
 
 
 # ---- case files
@@ -68,7 +67,7 @@ def test_case_files_share_no_request():
 DERIVED = {'ext': [{'lang'}], 'ms': [{'sec'}], 'count': [{'line', 'line2'}], 'line2': [{'line', 'count'}]}
 
 def test_every_slot_can_be_filled_and_is_said():
-    kinds = set(ds.GENERATED) | set(ds.value_bank()) | {'old', 'new', 'line2', 'count'}
+    kinds = set(pb.GENERATED) | set(pb.value_bank()) | {'old', 'new', 'line2', 'count'}
     wrong = []
     for frame, wording in pairs():
         said, called = slots(wording), slots(json.dumps(frame['calls']))
@@ -78,11 +77,11 @@ def test_every_slot_can_be_filled_and_is_said():
 
 def test_no_slot_is_misspelt():
     "Something that looks like a slot with a file ending but would be left in the text."
-    wrong = [where(frame, wording) for frame, wording in pairs() for m in re.finditer(r'\{[A-Za-z]+2?:[^{}\s]*\}', wording + json.dumps(frame['calls'])) if not ds.SLOT.fullmatch(m.group(0))]
+    wrong = [where(frame, wording) for frame, wording in pairs() for m in re.finditer(r'\{[A-Za-z]+2?:[^{}\s]*\}', wording + json.dumps(frame['calls'])) if not pb.SLOT.fullmatch(m.group(0))]
     assert not wrong, wrong
 
 def test_frames_are_whole():
-    for frame in ds.phrase_bank():
+    for frame in pb.phrase_bank():
         assert frame['say'] and all(w.strip() for w in frame['say']), where(frame)
         assert frame['calls'] or frame.get('reply', '').strip(), where(frame)
         assert all(name in TOOLS for name, _ in frame['calls']), where(frame)
@@ -90,8 +89,8 @@ def test_frames_are_whole():
 @pytest.mark.parametrize('split', ['train', 'validation'])
 def test_filled_calls_are_legal(split):
     dice = random.Random(0)
-    for frame in ds.phrase_bank():
-        example = ds.make_example(frame, dice.choice(frame['say']), dice, split)
+    for frame in pb.phrase_bank():
+        example = pb.make_example(frame, dice.choice(frame['say']), dice, split)
         bad = [p for call in example.calls for p in problems_of(call, TOOLS.values())]
         assert not bad, (where(frame), bad)
 
@@ -103,59 +102,85 @@ def test_typos_and_capitals_never_touch_an_argument():
     for frame, wording in pairs():
         literal = [v for _, p in frame['calls'] for k, v in p.items() if k in COPIED and isinstance(v, str) and len(v) > 2 and not slots(v) and v in wording]
         if not literal: continue
-        query = ds.make_example(frame, wording, dice).query
+        query = pb.make_example(frame, wording, dice).query
         seen += 1
         lost += [(v, query) for v in literal if v not in query]
     assert not lost, f'{len(lost)} of {seen}, such as {lost[:6]}'
+
+
+# ---- tool bank
+
+def test_every_frame_of_the_tool_bank_is_whole():
+    "Every slot of a call is said, every said slot is called for or has values, and every call is legal for every value."
+    dice, wrong = random.Random(0), []
+    for server in tb.servers():
+        plain = tb.renamed(server, random.Random(0), 0)
+        for frame in server.frames:
+            called = set(tb._SLOT.findall(json.dumps(frame['calls'])))
+            wrong += [(server.name, wording) for wording in frame['say'] if set(tb._SLOT.findall(wording)) != called or not called <= set(server.slots)]
+            if not tb.make_call_example(server, plain, frame, frame['say'][0], dice, augment=False) and not any(tb.make_call_example(server, plain, frame, frame['say'][0], dice, augment=False) for _ in range(20)): wrong.append((server.name, frame['calls']))
+        assert all(reply.strip().endswith('?') or reply.strip() for _, reply in server.missing) and all(n.strip() for n in server.none), server.name
+    assert not wrong, (len(wrong), wrong[:5])
+
+def test_servers_are_held_out_whole():
+    "No tool of the tool bank is shown in two splits, under whatever description."
+    of = {split: {e.split_group for e in generated()[split] if e.source.startswith('toolbank')} for split in pb.SPLITS}
+    shown = {split: {s.name for s in tb.servers_of(split, 0.2)} for split in pb.SPLITS}
+    assert all(of.values()) and all(shown.values())
+    for a, b in itertools.combinations(pb.SPLITS, 2): assert not shown[a] & shown[b], (a, b)
+
+def test_no_tool_of_the_unseen_set_is_trained_on():
+    names = {tb._bare(t['name']) for tools in UNSEEN.values() for t in tools}
+    shown = {tb._bare(t.name) for split in pb.SPLITS for e in generated()[split] if e.source.startswith('toolbank') for t in e.tools}
+    assert len(names) > 300 and len(shown) > 300 and not names & shown
 
 
 # ---- generated data
 
 def test_no_frozen_request_is_trained_on():
     frozen = {normalized(c['query']) for name in CASE_FILES for c in cases(name)}
-    assert frozen == ds.frozen_requests()
-    for split in ds.SPLITS: assert not [e.query for e in generated()[split] if normalized(e.query) in frozen], split
+    assert frozen == pb.frozen_requests()
+    for split in pb.SPLITS: assert not [e.query for e in generated()[split] if normalized(e.query) in frozen], split
 
 def test_no_frozen_request_is_in_the_bank():
     "Wordings that equal a frozen request are left out (augmented, they would slip past the exact comparison)."
-    frozen = ds.frozen_requests()
+    frozen = pb.frozen_requests()
     assert not (found := [where(f, w) for ws in ds.wordings('train', 0.05).values() for f, w in ws if normalized(w) in frozen]), found
 
 def test_examples_are_good_and_distinct():
     data = generated()
-    requests = [normalized(e.query) for split in ds.SPLITS for e in data[split]]
-    assert len(requests) == len(set(requests)) and len(data['train']) >= 3000
-    for split in ds.SPLITS:
+    requests = [normalized(e.query) for split in pb.SPLITS for e in data[split]]
+    assert len(requests) == len(set(requests)) and len(data['train']) >= 6000
+    for split in pb.SPLITS:
         for e in data[split]:
-            assert not [p for c in e.calls for p in problems_of(c, TOOLS.values())], e
-            assert all(c.tool_name in e.tools for c in e.calls), e
+            assert not [p for c in e.calls for p in problems_of(c, e.tools)], e
             assert e.calls or e.reply, e
 
 def test_wordings_of_splits_are_disjoint():
-    groups = {s: {e.split_group for e in generated()[s]} for s in ds.SPLITS}
-    bank = {s: {normalized(ds.SLOT.sub('{}', w)) for ws in ds.wordings(s, 0.2).values() for _, w in ws} for s in ds.SPLITS}
+    groups = {s: {e.split_group for e in generated()[s]} for s in pb.SPLITS}
+    bank = {s: {normalized(pb.SLOT.sub('{}', w)) for ws in ds.wordings(s, 0.2).values() for _, w in ws} for s in pb.SPLITS}
     for found in (groups, bank):
         assert all(found.values())
-        for a, b in itertools.combinations(ds.SPLITS, 2): assert not found[a] & found[b], (a, b)
+        for a, b in itertools.combinations(pb.SPLITS, 2): assert not found[a] & found[b], (a, b)
 
 def test_values_of_splits_are_disjoint():
     "What fills the open slots in held-out examples never fills them in training."
     values = {s: set() for s in ('train', 'validation')}
     for split, found in values.items():
         dice = random.Random(split)
-        for frame in ds.phrase_bank():
-            filled = ds.fill_values(frame['say'][0], frame['calls'], dice, split)
-            found |= {(kind, str(v)) for slot, v in filled.items() if (kind := re.sub(r'2?(:.*)?$', '', slot)) not in ds.FREE | {'new'}}
+        for frame in pb.phrase_bank():
+            filled = pb.fill_values(frame['say'][0], frame['calls'], dice, split)
+            found |= {(kind, str(v)) for slot, v in filled.items() if (kind := re.sub(r'2?(:.*)?$', '', slot)) not in pb.FREE | {'new'}}
     assert len(values['train']) > 3000 and len(values['validation']) > 500
     assert not (both := values['train'] & values['validation']), sorted(both)[:10]
 
 WRITE = '''import sys; from mcp_nb.dataset import *; from mcp_nb.config import make_config, run_folder
-config = make_config('tiny', dataset_size=60, seed=7); save_dataset(make_dataset(config), run_folder(sys.argv[1]), config)'''
+config = make_config('tiny', dataset_size=90, seed=7, toolbank_share=0.5); save_dataset(make_dataset(config), run_folder(sys.argv[1]), config)'''
 
 def written(folder): return {p.name: p.read_bytes() for p in sorted((folder/'data').iterdir())}
 
 def test_one_seed_gives_one_sequence_of_bytes(tmp_path):
-    config = make_config('tiny', dataset_size=60, seed=7)
+    config = make_config('tiny', dataset_size=90, seed=7, toolbank_share=0.5)
     data = ds.make_dataset(config)
     assert data == ds.make_dataset(config)
     ds.save_dataset(data, run_folder(tmp_path/'a'), config)
