@@ -198,14 +198,14 @@ _TEMPLATE = r"""
   {%- elif s.type is defined and s.type is not string %}{% set ns = namespace(w=[]) -%}
     {%- for x in s.type %}{% set ns.w = ns.w + [type({'type': x})] %}{% endfor %}{{ ns.w|join('|') }}
   {%- elif s.type == 'array' %}{{ type(s['items']) if s['items'] is mapping else 'any' }}[]
-  {%- elif s.type == 'object' and s.properties %}{{ '{' }}{{ parameters(s) }}{{ '}' }}
+  {%- elif s.type == 'object' and s.properties %}{{ '{' }}{{ parameters(s, true) }}{{ '}' }}
   {%- elif s.type == 'string' and s.format in FORMATS %}{{ s.format }}
   {%- else %}{{ {'string': 'str', 'integer': 'int', 'number': 'float', 'boolean': 'bool', 'object': 'dict', 'null': 'None'}.get(s.type, 'any') }}
   {%- endif -%}
 {%- endmacro -%}
 {%- macro hint(s) -%}{% if s is mapping and s.description is string %}{{ (s.description|trim).split('\n')[0][:80]|trim }}{% endif %}{%- endmacro -%}
-{%- macro parameters(s) -%}
-  {%- for k, v in (s.properties or {}).items() %}{{ ', ' if not loop.first }}{{ identifier(k) }}{{ '' if k in (s.required or []) else '?' }}: {{ type(v) }}{{ ' "' + hint(v) + '"' if hint(v) }}{% endfor -%}
+{%- macro parameters(s, inner=false) -%}
+  {%- for k, v in (s.properties or {}).items() %}{{ ', ' if not loop.first }}{{ k if inner else identifier(k) }}{{ '' if k in (s.required or []) else '?' }}: {{ type(v) }}{{ ' "' + hint(v) + '"' if hint(v) }}{% endfor -%}
 {%- endmacro -%}
 {%- macro literal(v) -%}
   {%- if v is string and ('\n' in v or ("'" in v and '"' in v)) -%}

@@ -111,7 +111,7 @@ SYNONYMS = dict(query=('q', 'search', 'text', 'term', 'keywords', 'search_query'
                 content=('text', 'body', 'data'), date=('day', 'on', 'on_date'), start=('from', 'begin', 'start_time', 'starts_at'), end=('to', 'until', 'end_time', 'ends_at'), start_date=('from', 'from_date', 'date_from', 'since'),
                 end_date=('to', 'to_date', 'date_to', 'until'), user=('username', 'account', 'member'), user_id=('uid', 'account_id', 'member_id'), email=('address', 'mail', 'email_address'), status=('state',), city=('place', 'town', 'location'),
                 location=('place', 'where'), amount=('sum', 'value', 'total'), quantity=('amount', 'qty', 'count'), category=('kind', 'group', 'type'), type=('kind', 'category'), tags=('labels', 'keywords'), labels=('tags',), language=('lang', 'locale'),
-                comment=('note', 'remark', 'text'), reason=('why', 'note'), url=('link', 'uri', 'address'), format=('output_format', 'as', 'fmt'), id=('identifier', 'key', 'ref'), sort=('order_by', 'sort_by'), priority=('urgency', 'level'), recipient=('to', 'send_to'), to=('recipient', 'destination'))
+                comment=('note', 'remark', 'text'), reason=('why', 'note'), url=('link', 'uri', 'address'), format=('output_format', 'as', 'fmt'), id=('identifier', 'key', 'ref'), sort=('order_by', 'sort_by'), priority=('urgency', 'level'), recipient=('to', 'send_to'))
 
 def _words(name): return [w.lower() for w in re.findall(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+', name)] or [name]
 
