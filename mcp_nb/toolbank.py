@@ -35,8 +35,9 @@ def servers() -> tuple[Server, ...]:
 
 @cache
 def frozen_tools() -> frozenset:
-    "The names of all tools in the frozen test set, as bare letters and digits: no tool of that name is trained on, under any style."
-    return frozenset(_bare(t['name']) for tools in read_json(data_file('unseen.tools.json')).values() for t in tools)
+    "The names, as bare letters and digits, of all tools in the frozen test set and of the real servers whose structure is recorded in `data/servers`: none is trained on, under any style."
+    recorded = [read_json(f) for f in data_file('servers').iterdir() if f.name.endswith('.json')]
+    return frozenset(_bare(t['name']) for tools in [*read_json(data_file('unseen.tools.json')).values(), *recorded] for t in tools)
 
 def _bare(name): return re.sub(r'[^a-z0-9]', '', name.lower())
 
