@@ -49,24 +49,29 @@ share_find_links() {
   [ "$links" = , ] || export UV_FIND_LINKS="${links%,}"
 }
 
+# Installed without their dependencies: the data and the checker of the Berkeley leaderboard, beside which nothing of it is needed.
+ALONE=(bfcl-eval==2026.3.23)
+
 install_all() {
   local quiet=--quiet
   [ ! -t 2 ] || quiet=                   # a person sees the progress, a log does not
   if find_uv; then
     share_find_links
     say "installing with $("$UV" --version | cut -d' ' -f1,2) (about a minute; longer the first time)"
-    if "$UV" pip install $quiet --python "$VENV/bin/python" -c constraints.txt -e '.[dev]' >&2; then return 0; fi
+    if "$UV" pip install $quiet --python "$VENV/bin/python" -c constraints.txt -e '.[dev]' >&2 &&
+       "$UV" pip install --quiet --python "$VENV/bin/python" --no-deps "${ALONE[@]}" >&2; then return 0; fi
     say "uv could not do it; trying pip"
   fi
   has_pip || die "mcp_nb: $VENV has neither a working uv nor pip; remove that folder and run this again."
   say "installing with pip (some minutes)"
   "$VENV/bin/python" -m pip install $quiet --use-pep517 -c constraints.txt -e '.[dev]' >&2
+  "$VENV/bin/python" -m pip install --quiet --no-deps "${ALONE[@]}" >&2
 }
 
 setup() {
   local want have="" where="" crc size
   cd "$ROOT"
-  want="$(cat settings.ini constraints.txt setup.py | cksum)"
+  want="$(cat settings.ini constraints.txt setup.py .ci/setup.sh | cksum)"
   [ ! -f "$STAMP" ] || { read -r crc size where <"$STAMP" || true; have="$crc $size"; }
   if [ "$have" = "$want" ] && [ "$where" = "$ROOT" ] && [ ! -e "$PARTIAL" ] && [ -x "$VENV/bin/mcp-nb" ] && venv_works; then return 0; fi
 

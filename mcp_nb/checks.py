@@ -21,7 +21,7 @@ def faults_of(
     if not example.calls and not example.reply.strip(): faults.append('neither call nor reply')
     for call in example.calls:
         for key, value in call.parameters.items():
-            if (call.tool_name, key) in COPIED and isinstance(value, str) and not all(part in example.query for part in value.strip().split('/')):
+            if (call.tool_name, key) in COPIED and isinstance(value, str) and not example.turns and not all(part in example.query for part in value.strip().split('/')):
                 faults.append(f'{call.tool_name}.{key} is not in the request')
     return faults
 
@@ -34,9 +34,9 @@ def keep_good(
     seen, good, dropped = set(taken), [], Counter()
     for example in examples:
         faults = faults_of(example)
-        if (key := normalized(example.query)) in seen: faults = ['repeated request']
+        if example.key in seen: faults = ['repeated request']
         if faults: dropped[faults[0].split(':')[0]] += 1; continue
-        seen.add(key); good.append(example)
+        seen.add(example.key); good.append(example)
     return good, dropped
 
 # %% ../nbs/20_checks.ipynb #010
@@ -60,6 +60,6 @@ def leakage(
         rare = sorted(ws, key=lambda w: len(index.get(w, ())))[:3]
         candidates = {i for w in rare for i in index.get(w, ())[:2000]}
         return max((len(ws & words[i]) / len(ws | words[i]) for i in candidates), default=0.0)
-    same = {normalized(e.query) for e in train} & {normalized(e.query) for e in test}
+    same = {e.key for e in train} & {e.key for e in test}
     near_copies = sum(nearest(set(normalized(e.query).split())) >= near for e in test)
     return dict(groups=len(groups - {''}), requests=len(same), near_copies=near_copies, n_test=len(test))

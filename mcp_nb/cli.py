@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_call', 'do_doctor',
-           'do_tools', 'do_report', 'parser', 'main']
+           'do_tools', 'do_report', 'do_bfcl', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -12,9 +12,12 @@ from pathlib import Path
 
 # %% ../nbs/81_cli.ipynb #005
 def best_model(run: str = ''):
-    "The best model of a run (default: the latest): INT8 if its accuracy gate passed, else INT4 if its did, else the fine-tuned one."
+    "The best model of a run (default: the latest): INT8 if its accuracy gate passed, else INT4 if its did, else the fine-tuned one. Where nothing was trained yet: the model that comes with the package."
     from mcp_nb.config import latest_run, read_json, run_folder, UserError
-    folder = run_folder(run) if run else latest_run()
+    try: folder = run_folder(run) if run else latest_run()
+    except UserError:
+        from mcp_nb.models import shipped_model
+        return shipped_model()
     gates = read_json(folder.benchmark).get('gates', []) if folder.benchmark.exists() else []
     passed = [g['engine'] for g in gates if g['name'] == 'accuracy' and g['passed']]
     for path in [folder.quantized(n) for n in ('int8', 'int4') if n in passed] + [folder.final_model]:
@@ -24,7 +27,9 @@ def best_model(run: str = ''):
 # %% ../nbs/81_cli.ipynb #007
 def do_run(a):
     from mcp_nb.pipeline import run_pipeline
-    run_pipeline(a.preset, a.run, dict(a.parameters), force=a.force)
+    if not a.server: return run_pipeline(a.preset, a.run, dict(a.parameters), force=a.force) and None
+    from mcp_nb.servers import parse_server
+    run_pipeline('specialist' if a.preset == 'cpu' else a.preset, a.run or parse_server(a.server).name, dict(a.parameters, server=a.server), force=a.force)
 
 def do_stage(a):
     from mcp_nb.pipeline import check_names, run_stage
@@ -43,13 +48,18 @@ def is_stage(a) -> bool:
 
 def do_validate(a):
     if is_stage(a): return do_stage(a)
+    _tools_need_cases(a)
     from mcp_nb.config import write_json
     from mcp_nb.validation import case_set, load_cases, summary, validate
-    cases = {Path(a.cases).stem: load_cases(a.cases)} if a.cases else {s: case_set(s) for s in ('acceptance', 'development', 'brief')}
+    cases = {Path(a.cases).stem: load_cases(a.cases, _tools(a))} if a.cases else {s: case_set(s) for s in ('acceptance', 'development', 'brief')}
     path, engine = _open(a)
     results = validate(engine, cases, path, label=path.name)
     if a.json: write_json(a.json, results)
     print(summary(results))
+
+def _tools_need_cases(a):
+    from mcp_nb.config import UserError
+    if (a.tools or a.server) and not a.cases: raise UserError('--tools and --server are for the cases of a file: add --cases FILE')
 
 def _open(a):
     "The model that was asked for, opened."
@@ -60,10 +70,11 @@ def _open(a):
 # %% ../nbs/81_cli.ipynb #010
 def do_benchmark(a):
     if is_stage(a): return do_stage(a)
+    _tools_need_cases(a)
     from mcp_nb.benchmark import baseline_engine, compare, sample_first, speed
     from mcp_nb.config import write_json
     from mcp_nb.validation import case_set, load_cases, summary, validate
-    cases = {Path(a.cases).stem: sample_first(load_cases(a.cases))} if a.cases else {'acceptance': sample_first(case_set('acceptance'))}
+    cases = {Path(a.cases).stem: sample_first(load_cases(a.cases, _tools(a)))} if a.cases else {'acceptance': sample_first(case_set('acceptance'))}
     path, engine = _open(a)
     base = baseline_engine('embedded')
     engines = {'baseline': base, 'fine-tuned': engine}
@@ -87,11 +98,12 @@ def _tools(a):
     return tools
 
 def do_call(a):
+    from mcp_nb.catalog import shortlist
     from mcp_nb.config import UserError
     if not a.request.strip(): raise UserError("the request is empty")
     tools = _tools(a)
     path, engine = _open(a)
-    answer = engine.answer(a.request, tools)
+    answer = engine.answer(a.request, shortlist(a.request, tools))
     calls = [dict(tool_name=c.tool_name, parameters=c.parameters) for c in answer.calls]
     print(json.dumps(dict(calls=calls, tool_name=calls[0]['tool_name'] if calls else None, parameters=calls[0]['parameters'] if calls else None, text='' if calls else answer.text,
                           error=answer.error or None, repaired=answer.repaired, latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False))
@@ -123,6 +135,16 @@ def do_report(a):
     print_summary(folder); print(f'\nreport: {make_report(folder)}')
 
 # %% ../nbs/81_cli.ipynb #016
+def do_bfcl(a):
+    from mcp_nb.bfcl import CATEGORIES, bfcl_table, run_bfcl
+    from mcp_nb.config import one_of, write_json
+    categories = [one_of(c.strip(), CATEGORIES, 'BFCL category') for c in a.categories.split(',')] if a.categories else tuple(CATEGORIES)
+    path, engine = _open(a)
+    results = run_bfcl(engine, path, categories, a.most)
+    if a.json: write_json(a.json, results)
+    print(bfcl_table(results))
+
+# %% ../nbs/81_cli.ipynb #018
 SERVER = '--server', 'an MCP server: a command to start, a URL, or a .mcp.json file (add #name if it lists several)'
 
 def parser() -> argparse.ArgumentParser:
@@ -133,16 +155,20 @@ def parser() -> argparse.ArgumentParser:
         c = commands.add_parser(name, help=about, description=about); c.set_defaults(does=does); return c
     def stage(name, does, about):
         c = command(name, does, about)
-        c.add_argument('--preset', default='cpu', help='cpu (default), from_base, cpu_long, tiny, phi4_24gb, phi4_80gb')
+        c.add_argument('--preset', default='cpu', help='cpu (default), specialist, general, from_base, cpu_long, tiny, phi4_24gb, phi4_80gb')
         c.add_argument('--run', default='', help='name of the run (default: the preset)')
         c.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='set one parameter, as papermill does')
         return c
-    stage('run', do_run, 'the whole pipeline: dataset, train, validate, benchmark, quantize, report').add_argument('--force', action='store_true', help='run finished stages again')
+    c = stage('run', do_run, 'the whole pipeline: dataset, train, validate, benchmark, quantize, report'); c.add_argument('--force', action='store_true', help='run finished stages again')
+    c.add_argument(SERVER[0], default='', help='make a specialist for the tools of ' + SERVER[1])
     for name, about in (('dataset', 'generate and check the data'), ('train', 'fine-tune'), ('quantize', 'export INT8 and INT4 models and gate them')): c = stage(name, do_stage, about)
     c.add_argument('--exporter', default='', help='genai (default) or optimum (in an environment of its own)'); c.add_argument('--model', default='', help='a checkpoint folder')
     for name, does, about in (('validate', do_validate, 'judge a model on four levels'), ('benchmark', do_benchmark, 'compare with the few-shot baseline')):
         c = stage(name, does, about)
-        for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--cases', 'a case file (JSON Lines)'), ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
+        for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--cases', 'a case file (JSON Lines)'), ('--tools', 'a JSON file of tools, for cases that name none'), SERVER, ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
+    c = command('bfcl', do_bfcl, 'judge a model on the Berkeley Function Calling Leaderboard')
+    for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--categories', 'comma-separated (default: all)'), ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--most', type=int, default=100, help='cases of each category (default 100; 0: all)')
     c = command('call', do_call, 'answer one request with one JSON object')
     c.add_argument('request'); [c.add_argument(f, default='', help=t) for f, t in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--tools', 'a JSON file of tools'), SERVER)]
     command('doctor', do_doctor, 'look at this machine and say which preset fits').add_argument('--json', action='store_true')
@@ -150,7 +176,7 @@ def parser() -> argparse.ArgumentParser:
     command('report', do_report, 'write the report of a run again').add_argument('--run', default='')
     return top
 
-# %% ../nbs/81_cli.ipynb #017
+# %% ../nbs/81_cli.ipynb #019
 def main(arguments=None) -> int:
     "The command line: returns the exit status."
     os.environ.setdefault('TRANSFORMERS_VERBOSITY', 'error'); os.environ.setdefault('HF_HUB_DISABLE_PROGRESS_BARS', '1')

@@ -213,20 +213,27 @@ _TEMPLATE = r"""
     {{- "'''" }}{{ (v[:-1] if last else v).replace('\\', '\\\\').replace('\r', '\\r').replace('\x00', '\\x00').replace("'''", "\\'\\'\\'") }}{{ "\\'" if last }}{{ "'''" -}}
   {%- else %}{{- '%r'|format(v) -}}{% endif -%}
 {%- endmacro -%}
-{%- macro turn(role, content) %}BEFORE{{ role }}AFTER{{ content }}END{% endmacro -%}
+{%- macro safe(text) -%}
+  {%- set ns = namespace(t=text or '') -%}
+  {%- for m in MARKS %}{% set ns.t = ns.t.replace(m, m[0] + ' ' + m[1:]) %}{% endfor %}{{ ns.t -}}
+{%- endmacro -%}
+{%- macro signature(f) -%}
+  {{ identifier(f.name) }}({{ parameters(f.parameters or {}) }}){{ (' - ' + (f.description|trim).split('\n')[0][:120]) if f.description -}}
+{%- endmacro -%}
+{%- macro turn(role, content) %}BEFORE{{ role }}AFTER{{ safe(content) }}END{% endmacro -%}
 {{- 'BOS' -}}
 {%- set system = messages[0].content if messages and messages[0].role == 'system' else '' -%}
 {%- if tools or system -%}
-  BEFORE{{ 'system' }}AFTER{{ system }}{{ '\n' if tools and system }}
+  BEFORE{{ 'system' }}AFTER{{ safe(system) }}{{ '\n' if tools and system }}
   {%- for t in tools or [] %}{% set f = t.function if t.function is defined else t -%}
-    {{- '' if loop.first else '\n' }}{{ identifier(f.name) }}({{ parameters(f.parameters or {}) }}){{ (' - ' + (f.description|trim).split('\n')[0][:120]) if f.description }}
+    {{- '' if loop.first else '\n' }}{{ safe(signature(f)) }}
   {%- endfor %}END
 {%- endif -%}
 {%- for m in messages -%}
   {%- if m.role == 'system' and not loop.first %}{{ turn('system', m.content) }}
   {%- elif m.role == 'user' or m.role == 'tool' %}{{ turn(m.role, m.content) }}
   {%- elif m.role == 'assistant' -%}
-    BEFORE{{ 'ASSISTANT' }}AFTER{{ m.content or '' }}
+    BEFORE{{ 'ASSISTANT' }}AFTER{{ safe(m.content) }}
     {%- for c in m.tool_calls or [] %}{% set f = c.function if c.function is defined else c -%}
       {{- '<tool_use>' }}{{ identifier(f.name) }}(
       {%- for k, v in f.arguments.items() %}{{ ', ' if not loop.first }}{{ identifier(k) }}={{ literal(v) }}{% endfor %}){{ '</tool_use>' }}
@@ -244,7 +251,7 @@ def chat_template(
     "The chat template of a model family."
     before, after, end, assistant, bos = FAMILIES[one_of(family, FAMILIES, 'model family')]
     quote = lambda text: '{{ ' + repr(text) + ' }}'
-    source = _TEMPLATE.strip().replace('KEYWORDS', repr(sorted(keyword.kwlist))).replace('FORMATS', repr(FORMATS)).replace("{{ 'ASSISTANT' }}", '{{ %r }}' % assistant)
+    source = _TEMPLATE.strip().replace('KEYWORDS', repr(sorted(keyword.kwlist))).replace('FORMATS', repr(FORMATS)).replace('MARKS', repr([] if family == 'plain' else sorted({m.strip() for m in (before, after, end, bos)} - {''}))).replace("{{ 'ASSISTANT' }}", '{{ %r }}' % assistant)
     source = source.replace("'BOS'", repr(bos))
     return source.replace('BEFORE', quote(before)).replace('AFTER', quote(after)).replace('END', quote(end))
 
@@ -262,15 +269,16 @@ def render(
     template = _compile_jinja_template(chat_template(family))
     return template.render(messages=messages, tools=[to_openai(t) for t in tools] or None, add_generation_prompt=generate)
 
-# %% ../nbs/12_codec.ipynb #052
+# %% ../nbs/12_codec.ipynb #054
 def split_prompt(
     query: str,              # the user's request
     tools,                   # the tools in the prompt
     family: str = 'gemma',
+    turns=(),                # `Message`s after the request: calls, their results, further words
 ) -> tuple[str, str]:        # shared prefix (the tool list), the rest of the prompt
-    "Cut a one-request prompt into the part that depends on the tools and the part that depends on the request."
+    "Cut a prompt into the part that depends on the tools and the part that depends on the conversation."
     bos = FAMILIES[family][4]
-    return _prefix(tuple(tools), family), render([Message('user', query)], (), family)[len(bos):]
+    return _prefix(tuple(tools), family), render([Message('user', query), *turns], (), family)[len(bos):]
 
 @functools.lru_cache(256)
 def _prefix(tools, family): return render([], tools, family, generate=False)

@@ -185,6 +185,9 @@ class MCPFineTuningConfig:
     dataset_size: int = 10_000            # distinct training examples
     toolbank_share: float = 0.0           # share of them (and of the validation cases) that show tools of the tool bank; the rest is for the built-in tools
     validation_size: int = 480            # cases of unseen wording
+    server: str = ''                      # make data for this MCP server's tools instead of the built-in ones: a command, a URL or a .mcp.json
+    scratch: str = ''                     # run proposed calls of its safe tools in this folder, which may be thrown away; '': run nothing
+    run_tools: str = ''                   # tools, comma-separated, that may be run there though they change things
     adapter: str = ''                     # start from this LoRA adapter: 'shipped' (the package's), a run's name or a folder; '' or 'none': from nothing
     packed: bool = False                  # one shared tool-list prefix for many examples (see the training notebook)
     head_sample: int = 0                  # train the head on this many sampled tokens beside the used ones; 0: all
@@ -200,6 +203,7 @@ PRESETS = {
     'cpu':        dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=1e-4, dataset_size=1_000, validation_frequency=25, baseline_cases=32),
     'from_base':  dict(CPU_BASE, num_epochs=1, dataset_size=5_500, validation_frequency=150, baseline_cases=32),
     'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=50_000, validation_frequency=400),
+    'specialist': dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=2e-4, dataset_size=1_200, toolbank_share=0.25, validation_size=240, validation_split=0.2, max_seq_length=3072, validation_frequency=30, baseline_cases=32),
     'general':    dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=3e-4, dataset_size=30_000, toolbank_share=0.7, max_seq_length=2048, validation_frequency=200),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),

@@ -39,9 +39,9 @@ class Engine:
     family, tokenizer, stop_ids, max_new_tokens, batched = 'gemma', None, (), 256, False
     examples: tuple = ()                     # few-shot turns (Messages) that stand between the tools and the request
 
-    def _pieces(self, query, tools):
+    def _pieces(self, query, tools, turns=()):
         "Prefix and prompt ids by the codec; few-shot turns belong to the prefix."
-        prefix, prompt = split_prompt(query, tools, self.family)
+        prefix, prompt = split_prompt(query, tools, self.family, turns)
         if self.examples: prefix = render(list(self.examples), tools, self.family, generate=False)
         return tuple(encode(self.tokenizer, prefix)), encode(self.tokenizer, prompt)
 
@@ -59,19 +59,19 @@ class Engine:
 
 # %% ../nbs/40_engine.ipynb #009
 @patch
-def answer(self: Engine, query: str, tools=DEFAULT_TOOLS) -> Answer:
-    "Answer one request."
+def answer(self: Engine, query: str, tools=DEFAULT_TOOLS, turns=()) -> Answer:
+    "Answer one request, or go on after the turns that followed it (calls, results, further words)."
     start = time.perf_counter()
-    prefix, prompt = self._pieces(query, tools)
+    prefix, prompt = self._pieces(query, tools, turns)
     (ids,) = self._generate(prefix, [prompt])
     return self._read(ids, tools, 1000 * (time.perf_counter() - start))
 
 @patch
 def answers(self: Engine, requests, on_answer=None) -> list[Answer]:
-    "Answer many (query, tools) pairs; a batched backend gets prompts of similar length together. `on_answer(i, answer)` is called as they come."
+    "Answer many (query, tools) pairs, or (query, tools, turns); a batched backend gets prompts of similar length together. `on_answer(i, answer)` is called as they come."
     groups, results = OrderedDict(), [None] * len(requests)
-    for i, (query, tools) in enumerate(requests):
-        prefix, prompt = self._pieces(query, tools)
+    for i, (query, tools, *turns) in enumerate(requests):
+        prefix, prompt = self._pieces(query, tools, *turns)
         groups.setdefault(prefix, []).append((i, prompt, tools))
     for prefix, group in sorted(groups.items()):
         if self.batched: group.sort(key=lambda g: len(g[1]))

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['MODEL_FAMILIES', 'VOCABULARY', 'SHIPPED_BASES', 'family_of', 'load_tokenizer', 'encode', 'embedded_base',
            'vocabulary_texts', 'pruned_base', 'resolve_base', 'FileTokenizer', 'load_model', 'tiny_random',
-           'resolve_adapter', 'save_adapter', 'linear_layers', 'attach_lora', 'save_merged']
+           'resolve_adapter', 'save_adapter', 'linear_layers', 'attach_lora', 'save_merged', 'shipped_model']
 
 # %% ../nbs/30_models.ipynb #002
 import json, tempfile, warnings
 from pathlib import Path
-from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, data_file, project_root, read_json, run_folder, sha256_of, write_json
+from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, data_file, make_config, project_root, read_json, run_folder, sha256_of, write_json
 from .schema import bucket
 from .phrasebank import split_of, phrase_bank, value_bank, known_tools
 from .vocabulary import keep_tokens, prune_vocabulary
@@ -251,3 +251,13 @@ def save_merged(
         tokenizer.save_pretrained(folder)
         if facts: write_json(folder/'mcp_nb.json', facts)
     return Path(target)
+
+# %% ../nbs/30_models.ipynb #042
+def shipped_model() -> Path:
+    "The checkpoint folder of the embedded base with the shipped adapter; made at the first call (half a minute), then cached."
+    adapter = resolve_adapter('shipped', 'embedded')
+    target = cache_folder() / f"general-{sha256_of(adapter/'adapter_model.safetensors')[:8]}-{Path(resolve_base('embedded')).name.rsplit('-', 1)[-1]}"
+    if not (target/'config.json').exists():
+        base = resolve_base('embedded')
+        save_merged(attach_lora(load_model(base), make_config('cpu')), load_tokenizer(base), target, dict(read_json(adapter/'mcp_nb.json'), base='embedded'))
+    return target

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 import nbformat
 from .config import MCPFineTuningConfig, UserError, RunFolder, machine, library_versions, make_config, one_of, project_root, read_json, run_folder, sha256_of, write_json
+from .servers import connect
 from .models import resolve_adapter
 from .quantization import GateFailed
 from .report import make_report, print_summary
@@ -136,6 +137,9 @@ def run_pipeline(
     "Run the stages in order, then write the report; a failed gate is reported and raised at the end."
     run, folder, failed = run or preset, run_folder(run or preset), None
     config = make_config(preset, **{k: v for k, v in (given or {}).items() if k in {f.name for f in fields(MCPFineTuningConfig)}})
+    if config.server:                                         # a specialist is judged on its own server, beside the general model
+        given = dict(dict(sets='validation', peers='general'), **given)
+        with connect(config.server) as session: session.tools()                  # a server that does not start is found before any work
     resolve_adapter(config.adapter, config.model_name)
     check_names(stages, given or {})
     folder.path.mkdir(parents=True, exist_ok=True)

@@ -165,7 +165,7 @@ def mark(verdict: str) -> Html:
     return tag('span', sign, class_=f'mark {verdict}', title=meaning, role='img', **{'aria-label': meaning})
 
 # %% ../nbs/79_report.ipynb #041
-ENGINES = {'baseline': 'baseline', 'fine-tuned': 'fine-tuned', 'int8': 'INT8', 'int4': 'INT4'}
+ENGINES = {'baseline': 'baseline', 'general': 'general', 'fine-tuned': 'fine-tuned', 'int8': 'INT8', 'int4': 'INT4'}
 SETS = {'validation': 'unseen wording', 'acceptance': 'other hands', 'development': 'development cases', 'brief': "the brief's examples", 'unseen': 'tools never seen'}
 
 def ordered(

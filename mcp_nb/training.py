@@ -35,7 +35,7 @@ def tokenize(
     "Token ids of examples in three pieces, by the codec."
     prefixes, rows = {}, []
     for e in examples:
-        prefix, prompt = split_prompt(e.query, e.tools, family)
+        prefix, prompt = split_prompt(e.query, e.tools, family, e.turns)
         if e.tools not in prefixes: prefixes[e.tools] = encode(tokenizer, prefix)
         row = dict(prefix=prefixes[e.tools], prompt=encode(tokenizer, prompt), completion=encode(tokenizer, completion(e.calls, e.reply, family)))
         if (n := sum(map(len, row.values()))) > max_length: raise UserError(f'an example has {n} tokens, max_seq_length is {max_length}: {e.query[:60]!r}')

@@ -15,8 +15,9 @@ from pathlib import Path
 from tqdm import tqdm
 from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines
 from .schema import Example, Tool
-from .catalog import DEFAULT_TOOLS, find_tool, parse_tool
+from .catalog import DEFAULT_TOOLS, find_tool, load_tools, parse_tool, shortlist
 from .codec import CALL_OPEN
+from .phrasebank import REAL
 from .dataset import load_examples
 from .engine import Answer, Engine, make_answer
 
@@ -28,6 +29,7 @@ class Case:
     query: str
     tools: tuple = DEFAULT_TOOLS
     expected: tuple = ()        # ({'tool': name, 'params': {name: [acceptable, ...]} or None}, ...)
+    turns: tuple = ()           # `Message`s after the request, where a case goes on after a tool's result
 
     @property
     def kind(self) -> str: return 'none' if not self.expected else self.expected[0]['tool'] if len(self.expected) == 1 else 'multi'
@@ -36,10 +38,11 @@ class Case:
 def make_case(
     d: dict,                    # a record of a case file
     number: int,                # its line, for the id
+    default=DEFAULT_TOOLS,      # the tools of a case that names none
 ) -> Case:
     "A case from its record; raises `UserError` for what cannot be judged."
     if not isinstance(d, dict) or not isinstance(d.get('query'), str) or not d['query'].strip(): raise UserError("a case needs a 'query'")
-    tools = tuple(t if isinstance(t, Tool) else parse_tool(t) for t in d['tools']) if d.get('tools') else DEFAULT_TOOLS
+    tools = tuple(t if isinstance(t, Tool) else parse_tool(t) for t in d['tools']) if d.get('tools') else tuple(default)
     expected = d.get('expected')
     if expected is None: expected = [{'tool': d['expected_tool'], 'params': None}] if d.get('expected_tool') else None
     if not isinstance(expected, list): raise UserError("a case needs 'expected' (a list; empty when no tool must be called) or 'expected_tool'")
@@ -49,11 +52,12 @@ def make_case(
         for key, values in (call.get('params') or {}).items():
             if key not in tool.properties: raise UserError(f"tool {tool.name!r} has no parameter {key!r}: it has {', '.join(tool.properties)}")
             if not isinstance(values, list) or not values: raise UserError(f"parameter {key!r} must list its acceptable values")
-    return Case(str(d.get('id', f'c{number}')), d['query'], tools, tuple({'tool': c['tool'], 'params': c.get('params')} for c in expected))
+    return Case(str(d.get('id', f'c{number}')), d['query'], shortlist(d['query'], tools), tuple({'tool': c['tool'], 'params': c.get('params')} for c in expected))
 
 # %% ../nbs/41_validation.ipynb #007
 def load_cases(
     path,                       # a JSON Lines file; a case may name its tools, they are in `<same name>.tools.json` then
+    default=DEFAULT_TOOLS,      # the tools of cases that name none
 ) -> list[Case]:
     "Read a case file; whatever is wrong is one `UserError` with file and line number."
     cases, path = [], Path(str(path))
@@ -63,7 +67,7 @@ def load_cases(
     lists = _tool_lists(file)
     for number, line in enumerate(path.read_text(encoding='utf-8').split('\n'), 1):
         if not line.strip(): continue
-        try: cases.append(make_case(_with_tools(json.loads(line), lists, file), number))
+        try: cases.append(make_case(_with_tools(json.loads(line), lists, file), number, default))
         except UserError as e: raise UserError(f'{path}, line {number}: {e}') from None
     if not cases: raise UserError(f'{path} holds no cases')
     return cases
@@ -84,19 +88,22 @@ ABOUT = {'validation': 'unseen wording and values, by the authors of the trainin
          'development': 'by other hands; looked at while building', 'brief': 'twenty plain requests in the manner of the brief',
          'unseen': 'tools that no training data holds, by four more authors who never saw the generator; frozen before any training for other servers\' tools'}
 _FILES = {'acceptance': 'acceptance.jsonl', 'development': 'development.jsonl', 'brief': 'brief_cases.jsonl', 'unseen': 'unseen.jsonl'}
+_REAL = {f'real-{name}': f'real_requests/{name}.jsonl' for name in REAL}          # their tools come from the live server of the run
 
 def example_case(example: Example, number: int) -> Case:
     "A generated example as a case: its own call is the one accepted answer."
     expected = tuple({'tool': c.tool_name, 'params': {k: [v] for k, v in c.parameters.items()}} for c in example.calls)
-    return Case(f'v-{number:04d}', example.query, example.tools, expected)
+    return Case(f'v-{number:04d}', example.query, example.tools, expected, example.turns)
 
 def case_set(
-    name: str,                  # 'validation', 'acceptance', 'development', 'brief', 'unseen', or a case file
-    folder: RunFolder | None = None,   # the run, for 'validation'
+    name: str,                  # 'validation', 'acceptance', 'development', 'brief', 'unseen', 'real-git' and the like, or a case file
+    folder: RunFolder | None = None,   # the run, for 'validation', and for the tools of its server
 ) -> list[Case]:
-    "The cases of a named set or file."
+    "The cases of a named set or file. In the run of a server, cases that name no tools are about the server's."
     if name == 'validation': return [example_case(e, i) for i, e in enumerate(load_examples(folder.validation_set), 1)]
-    return load_cases(data_file(_FILES[name]) if name in _FILES else name)
+    if name in _FILES: return load_cases(data_file(_FILES[name]))
+    own = folder.dataset.with_name('server_tools.json') if folder else None
+    return load_cases(data_file(_REAL[name]) if name in _REAL else name, load_tools(own) if own and own.exists() else DEFAULT_TOOLS)
 
 # %% ../nbs/41_validation.ipynb #013
 def acceptable(
@@ -191,7 +198,7 @@ def collect_answers(
         def on_answer(j, answer):
             bar.update()
             if out: out.write(json.dumps([model, cases[todo[j]].id, cases[todo[j]].query, answer.text, answer.tokens, answer.latency_ms]) + '\n'); out.flush()
-        new = engine.answers([(cases[i].query, cases[i].tools) for i in todo], on_answer)
+        new = engine.answers([(cases[i].query, cases[i].tools, cases[i].turns) for i in todo], on_answer)
     bar.close()
     fresh = dict(zip(todo, new))
     return [fresh[i] if i in fresh else make_answer(done[c.id][1], c.tools, *done[c.id][2:]) for i, c in enumerate(cases)]
