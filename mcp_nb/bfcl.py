@@ -109,6 +109,7 @@ def run_bfcl(
         failures[category] = [dict(id=r['id'], got=[c.to_dict() for c in a.calls] or a.text[:200], error=a.error) for (r, _), a, ok in zip(drawn, answers, flags) if not ok]
     return dict(categories=scores, failures=failures, others=OTHERS, model=Path(path).name, fingerprint=fingerprint(model=mark))
 
+# %% ../nbs/43_bfcl.ipynb #020
 def bfcl_table(results: dict) -> str:
     "The figures beside those of others."
     names = list(results['others'])

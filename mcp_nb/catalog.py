@@ -90,6 +90,7 @@ def _compiles(pattern):
     except (re.error, OverflowError, RecursionError): return False
     return True
 
+# %% ../nbs/10_catalog.ipynb #018
 def tidy(
     schema,                # a JSON Schema node without references
     depth: int = 12,       # deeper nodes become "anything"
@@ -108,6 +109,7 @@ def tidy(
     if isinstance(more := schema.get('additionalProperties'), (bool, dict)): kept['additionalProperties'] = tidy(more, depth - 1) if isinstance(more, dict) else more
     return _decided(kept)
 
+# %% ../nbs/10_catalog.ipynb #019
 def _decided(schema):
     "Contradictions within one node, decided."
     if 'enum' in schema and 'type' in schema and not any(_fits(v, schema['type']) for v in schema['enum']): schema.pop('type')
@@ -121,7 +123,7 @@ def _fits(value, kinds):
     of = {str: 'string', bool: 'boolean', int: 'integer', float: 'number', list: 'array', dict: 'object', type(None): 'null'}[type(value)]
     return of in kinds or of == 'integer' and 'number' in kinds
 
-# %% ../nbs/10_catalog.ipynb #018
+# %% ../nbs/10_catalog.ipynb #021
 def _tool(d, name, description, schema):
     if not isinstance(d, dict) or not isinstance(d.get(name), str): raise UserError(f'not a tool definition (no {name!r}): {json.dumps(d)[:80]}')
     parameters = d.get(schema) or {'type': 'object', 'properties': {}}
@@ -142,12 +144,12 @@ def from_openai(d: dict) -> Tool:
     "A tool as OpenAI's chat completions take it: {'type': 'function', 'function': {name, description, parameters}}."
     return _tool(d.get('function', d) if isinstance(d, dict) else d, 'name', 'description', 'parameters')
 
-# %% ../nbs/10_catalog.ipynb #019
+# %% ../nbs/10_catalog.ipynb #022
 def to_mcp(tool: Tool) -> dict: return {'name': tool.name, 'description': tool.description, 'inputSchema': tool.parameters}
 def to_anthropic(tool: Tool) -> dict: return {'name': tool.name, 'description': tool.description, 'input_schema': tool.parameters}
 def to_openai(tool: Tool) -> dict: return {'type': 'function', 'function': {'name': tool.name, 'description': tool.description, 'parameters': tool.parameters}}
 
-# %% ../nbs/10_catalog.ipynb #022
+# %% ../nbs/10_catalog.ipynb #025
 def parse_tool(
     d,                     # a tool in any known format, or the name of a built-in one
 ) -> Tool:
@@ -166,7 +168,7 @@ def find_tool(
         if tool.name == name: return tool
     raise UserError(f"unknown tool {name!r}: choose one of {', '.join(t.name for t in tools)}")
 
-# %% ../nbs/10_catalog.ipynb #025
+# %% ../nbs/10_catalog.ipynb #028
 _PYTHON_TYPES = {str: 'string', int: 'integer', float: 'number', bool: 'boolean', list: 'array', dict: 'object'}
 
 def from_function(
@@ -184,7 +186,7 @@ def from_function(
     description = (inspect.getdoc(function) or '').split('\n')[0]
     return Tool(function.__name__, description, {'type': 'object', 'properties': properties, 'required': required})
 
-# %% ../nbs/10_catalog.ipynb #028
+# %% ../nbs/10_catalog.ipynb #031
 def load_tools(
     path,                  # a JSON file: a list of tools, or {"tools": [...]}
 ) -> tuple[Tool, ...]:
@@ -197,7 +199,7 @@ def load_tools(
     if double := {n for n in names if names.count(n) > 1}: raise UserError(f'{path}: tool {sorted(double)[0]!r} is listed twice')
     return tools
 
-# %% ../nbs/10_catalog.ipynb #031
+# %% ../nbs/10_catalog.ipynb #034
 def name_words(name: str) -> list[str]:
     "The words of a name in any style, in lower case."
     return [w.lower() for w in re.findall(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+', name)] or [name]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_call', 'do_doctor',
-           'do_tools', 'do_report', 'do_bfcl', 'parser', 'main']
+           'do_tools', 'do_report', 'do_bfcl', 'do_tasks', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -144,6 +144,16 @@ def do_bfcl(a):
     if a.json: write_json(a.json, results)
     print(bfcl_table(results))
 
+def do_tasks(a):
+    from mcp_nb.config import write_json
+    from mcp_nb.tasks import load_tasks, run_tasks
+    tasks = load_tasks(a.tasks or None)
+    path, engine = _open(a)
+    results = run_tasks(engine, tasks, path)
+    if a.json: write_json(a.json, results)
+    for t in results['tasks']: print(f"{t['id']:12}{'right' if t['right'] else 'wrong: ' + '; '.join(t['wrong'])[:100]}" + (f" ({t['stopped']})" if t['stopped'] else ''))
+    print(f"\nend state right: {100 * results['end_state']['value']:.1f} % of {results['end_state']['n']} (95 % interval {100 * results['end_state']['ci95'][0]:.1f}-{100 * results['end_state']['ci95'][1]:.1f})")
+
 # %% ../nbs/81_cli.ipynb #018
 SERVER = '--server', 'an MCP server: a command to start, a URL, or a .mcp.json file (add #name if it lists several)'
 
@@ -169,6 +179,8 @@ def parser() -> argparse.ArgumentParser:
     c = command('bfcl', do_bfcl, 'judge a model on the Berkeley Function Calling Leaderboard')
     for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--categories', 'comma-separated (default: all)'), ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--most', type=int, default=100, help='cases of each category (default 100; 0: all)')
+    c = command('tasks', do_tasks, 'judge a model by the files after it has worked on tasks, in scratch folders')
+    for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--tasks', 'a file of tasks (default: the frozen ones)'), ('--json', 'write the outcome to this file')): c.add_argument(flag, default='', help=text)
     c = command('call', do_call, 'answer one request with one JSON object')
     c.add_argument('request'); [c.add_argument(f, default='', help=t) for f, t in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--tools', 'a JSON file of tools'), SERVER)]
     command('doctor', do_doctor, 'look at this machine and say which preset fits').add_argument('--json', action='store_true')

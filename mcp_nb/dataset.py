@@ -20,6 +20,7 @@ from .servers import connect
 from .toolbank import Server, make_group, servers
 from .synthesis import synthesize
 from .execution import run_examples
+from .conversations import conversation_group
 from .checks import balance, keep_good, leakage
 
 # %% ../nbs/21_dataset.ipynb #005
@@ -107,6 +108,7 @@ def coding_group(
     if tools is not DEFAULT_TOOLS and rng.random() < 0.5: batch += _unserved(tools, rng, split, validation_split, augment)
     return batch
 
+# %% ../nbs/21_dataset.ipynb #015
 def _unserved(tools, rng, split, validation_split, augment):
     "Two requests that no tool in the list can serve: the right answer is to say so."
     names = {t.name for t in tools}
@@ -115,7 +117,7 @@ def _unserved(tools, rng, split, validation_split, augment):
     drawn = [make_example(f, w, rng, split, augment, tools) for f, w in rng.sample(pool, min(2, len(pool)))]
     return [replace(e, calls=(), reply=NO_TOOL, source='unserved', difficulty='hard') for e in drawn]
 
-# %% ../nbs/21_dataset.ipynb #015
+# %% ../nbs/21_dataset.ipynb #016
 def generate(
     n: int,                          # how many examples
     seed: int = 42,
@@ -125,26 +127,30 @@ def generate(
     taken=(),                        # normalized requests that must not occur
     tool_focused: bool = True,       # draw by `MIXTURE`; False: by how many wordings each category has
     toolbank_share: float = 0.0,     # share of the examples that show tools of the tool bank
+    conversation_share: float = 0.0, # share of the examples that go on after a result
     server: Server | None = None,    # requests for this server's tools instead of the built-in ones (see the synthesis room)
 ) -> tuple[list[Example], Counter]:  # examples, and what was dropped and why
     "Generate checked, distinct examples of one split, in groups that share a tool list."
     rng = random.Random(f'{seed}:{split}')
-    taken, dropped, made, decks, of_bank, fruitless = set(taken), Counter(), [], {}, 0, 0
+    taken, dropped, made, decks, of, fruitless = set(taken), Counter(), [], {}, Counter(), 0
     used, most = Counter(), math.inf if split == 'train' else 2          # a held-out wording is asked twice at most: cases that differ in a name only are not independent
     while len(made) < n:
-        bank = of_bank < toolbank_share * (len(made) + 1)
-        batch = make_group(rng, split, min(20, n - len(made)), 20, 0.08 if server else validation_split, augment, None if bank else server) if bank or server else coding_group(rng, split, validation_split, decks, min(40, n - len(made)), augment, tool_focused)
+        kind = next((k for k, share in (('conversations', conversation_share), ('toolbank', toolbank_share)) if of[k] < share * (len(made) + 1)), 'own')
+        if kind == 'conversations': batch = conversation_group(rng, split, min(20, n - len(made)), validation_split, augment)
+        elif kind == 'toolbank': batch = make_group(rng, split, min(20, n - len(made)), 20, validation_split, augment)
+        elif server: batch = make_group(rng, split, min(20, n - len(made)), 20, 0.08, augment, server)
+        else: batch = coding_group(rng, split, validation_split, decks, min(40, n - len(made)), augment, tool_focused)
         good, lost = keep_good(batch, taken)
         if most < math.inf: good = [e for e in good if used.update([e.split_group]) or used[e.split_group] <= most]
         fruitless = 0 if good else fruitless + 1
         if fruitless > 50: most, fruitless = most + 1, 0                     # every held-out wording is used up
         if fruitless > 40 and most == math.inf or 12 < most < math.inf: break   # a small server: there is no more to ask
         taken |= {e.key for e in good}
-        dropped += lost; made += good; of_bank += bank * len(good)
+        dropped += lost; made += good; of[kind] += len(good)
     if len(made) < min(n, 8): raise UserError(f'only {len(made)} different requests can be made for these tools: their schemas admit no more')
     return made[:n], dropped
 
-# %% ../nbs/21_dataset.ipynb #020
+# %% ../nbs/21_dataset.ipynb #021
 def tools_of(
     address: str,                # a server: a command, a URL or a .mcp.json
 ) -> tuple:                      # its name, its tools
@@ -154,6 +160,7 @@ def tools_of(
     if not tools: raise UserError(f'server {session.address.name!r} lists no tools')
     return session.address.name, tools
 
+# %% ../nbs/21_dataset.ipynb #022
 def make_dataset(
     config: MCPFineTuningConfig,
 ) -> dict:                       # {'train': [...], 'development': [...], 'validation': [...], 'dropped': {...}}
@@ -165,8 +172,8 @@ def make_dataset(
     for split in ('validation', 'development', 'train'):
         core = [e for e in curated() if normalized(e.query) not in taken] if split == 'train' and not tools else []
         server = synthesize(name, tools, split, config.validation_split, config.seed) if tools else None
-        share = 0.0 if tools and split != 'train' else config.toolbank_share             # a specialist is judged on its own server
-        examples, lost = generate(size[split], config.seed, split, config.validation_split, config.augment_dataset, taken | {normalized(e.query) for e in core}, config.tool_focused, share, server)
+        shares = (0.0, 0.0) if tools and split != 'train' else (config.toolbank_share, config.conversation_share)             # a specialist is judged on its own server
+        examples, lost = generate(size[split], config.seed, split, config.validation_split, config.augment_dataset, taken | {normalized(e.query) for e in core}, config.tool_focused, *shares, server)
         examples = core + examples
         if tools and config.scratch:
             examples, record = run_examples(examples, config.server, config.scratch, [n.strip() for n in config.run_tools.split(',') if n.strip()])
@@ -175,7 +182,7 @@ def make_dataset(
         result[split], dropped = examples, dropped + lost
     return dict(result, dropped=dict(dropped), execution=execution, server_tools=tools)
 
-# %% ../nbs/21_dataset.ipynb #021
+# %% ../nbs/21_dataset.ipynb #023
 def record(
     example: Example,
     family: str = 'gemma',       # model family of the codec
@@ -184,6 +191,7 @@ def record(
     "An example with its full text: exactly the bytes that are trained on."
     return dict(text=''.join(split_prompt(example.query, example.tools, family, example.turns)) + completion(example.calls, example.reply, family), **example.to_dict(keys))
 
+# %% ../nbs/21_dataset.ipynb #024
 def save_dataset(
     data: dict,                  # from `make_dataset`
     folder: RunFolder,
@@ -202,7 +210,7 @@ def save_dataset(
     write_json(folder.dataset.with_name('data_card.json'), card)
     return card
 
-# %% ../nbs/21_dataset.ipynb #022
+# %% ../nbs/21_dataset.ipynb #025
 def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
     "What is in the data, and what was found when checking it."
     splits = {s: data[s] for s in SPLITS}
@@ -213,7 +221,7 @@ def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
                 balance=balance(data['train']), dropped=data['dropped'], execution=data.get('execution', {}), leakage=leakage(data['train'], data['validation']),
                 fingerprint=fingerprint(bank=sha256_of(*sorted(data_file('bank').iterdir(), key=lambda f: f.name), data_file('values.json')), toolbank=sha256_of(data_file('toolbank'))))
 
-# %% ../nbs/21_dataset.ipynb #024
+# %% ../nbs/21_dataset.ipynb #027
 def load_examples(
     path,                        # a dataset file (`Path`)
 ) -> list[Example]:

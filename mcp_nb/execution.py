@@ -47,6 +47,7 @@ def furnish(
                     if _make(folder, path, kind): made.add((kind, path))
     return len(made)
 
+# %% ../nbs/16_execution.ipynb #009
 def _make(folder, path, kind):
     "Make one path inside the folder; False if it leads out of it or is in the way of another."
     try: at = (folder / path).resolve()
@@ -61,7 +62,7 @@ def _make(folder, path, kind):
         git('init', '-q', '-b', 'main'); git('add', '.'); git('commit', '-q', '-m', 'first'); (at/'more.txt').write_text('more\n'); git('add', '.'); git('commit', '-q', '-m', 'second'); git('branch', 'develop')
     return True
 
-# %% ../nbs/16_execution.ipynb #011
+# %% ../nbs/16_execution.ipynb #012
 def run_examples(
     examples,
     address: str,                    # the server, as `parse_server` reads it
@@ -88,10 +89,11 @@ def run_examples(
             else: kept.append(example)
     return kept, dict(executed=count['executed'], failed=count['failed'], not_run=count['not_run'], made=made, reasons=dict(reasons.most_common(20)))
 
+# %% ../nbs/16_execution.ipynb #013
 def _absolute(command):
     "The command with a program that still is found from another folder."
-    program = Path(command[0])
-    return (str(program.resolve()) if program.parent != Path('.') and program.exists() else command[0], *command[1:])
+    program = Path(command[0])                       # not resolved: a virtual environment's python is a link, and must stay one
+    return (str(program.absolute()) if program.parent != Path('.') and program.exists() else command[0], *command[1:])
 
 def _reason(text):
     "A server's refusal without the values in it, so that like refusals are counted together."

@@ -56,6 +56,7 @@ def quoted_options(
     if re.search(r'e\.g|example|such as|like', text, re.I): return ()
     return tuple(dict.fromkeys(re.findall(r"(?<!\w)['\"`]([\w][\w./:+-]{0,30})['\"`]", text)))
 
+# %% ../nbs/15_synthesis.ipynb #013
 def _text_kind(name, schema, tool):
     "What a text parameter is about: ('format', f), ('sql', text), ('options', values), ('path', kind), ('pool', words), ('odd',) or ('name',)."
     words, about = name_words(name), f"{schema.get('description') or ''}".lower()
@@ -82,6 +83,7 @@ def _text_kind(name, schema, tool):
     if set(words) & {'text', 'content', 'message', 'thought', 'note', 'insight', 'prompt', 'description', 'query', 'goal', 'task', 'question', 'reason', 'comment'} or 'text' in about: return 'pool', ('topic',)
     return ('name',)
 
+# %% ../nbs/15_synthesis.ipynb #015
 def path_kind(
     name: str,                   # a parameter's name
     schema,
@@ -94,6 +96,7 @@ def path_kind(
     kind = _text_kind(re.sub('s$', '', name), schema, tool)
     return {('path', 'file'): 'file', ('path', 'dir'): 'folder'}.get(kind, '')
 
+# %% ../nbs/15_synthesis.ipynb #017
 def _text(kind, rng, split):
     "A text of a kind, as (value, (said, ...))."
     if kind[0] == 'format': value = _BY_FORMAT[kind[1]](rng)
@@ -106,7 +109,7 @@ def _text(kind, rng, split):
     else: value = rng.choice(value_bank()[rng.choice(['symbol', 'service', 'key', 'ns', 'tag', 'user'])])
     return value, (value,)
 
-# %% ../nbs/15_synthesis.ipynb #014
+# %% ../nbs/15_synthesis.ipynb #019
 def a_value(
     name: str,                   # the parameter's name
     schema,                      # its JSON Schema
@@ -131,6 +134,7 @@ def a_value(
 
 def _said(value): return re.sub(r'(?<=[a-z])(?=[A-Z])|[_-]+', ' ', str(value)).strip().lower() if isinstance(value, str) else str(value)
 
+# %% ../nbs/15_synthesis.ipynb #020
 _FRACTIONAL = {'price', 'amount', 'rate', 'ratio', 'score', 'weight', 'lat', 'lon', 'lng', 'latitude', 'longitude', 'threshold', 'temperature', 'probability', 'factor', 'alpha', 'beta', 'height', 'width', 'radius', 'distance', 'percent', 'confidence', 'a', 'b', 'x', 'y'}
 
 def _number(name, schema, kind, rng):
@@ -145,6 +149,7 @@ def _number(name, schema, kind, rng):
     value = rng.randint(int(low), int(high)) if whole else round(rng.uniform(low, high), rng.choice([1, 2]))
     return value, (str(value),)
 
+# %% ../nbs/15_synthesis.ipynb #022
 def _several(name, schema, tool, rng, split, depth):
     "One to four different items."
     most = schema['maxItems'] if isinstance(schema.get('maxItems'), int) else 4
@@ -158,6 +163,7 @@ def _several(name, schema, tool, rng, split, depth):
     ways = {', '.join(said), ', '.join(said[:-1]) + joint + said[-1] if len(said) > 1 else said[0], ' '.join(said) if not any(' ' in s for s in said) else ', '.join(said)}
     return [v for v, _ in drawn], tuple(sorted(ways))
 
+# %% ../nbs/15_synthesis.ipynb #023
 def _object(schema, tool, rng, split, depth):
     "An object with its required keys and some others."
     required = [k for k in schema.get('required') or () if k in (schema.get('properties') or {})]
@@ -168,7 +174,7 @@ def _object(schema, tool, rng, split, depth):
         value[k] = v; said.append(style.format(' '.join(name_words(k)), ways[0]))
     return value, (', '.join(said) or 'empty',)
 
-# %% ../nbs/15_synthesis.ipynb #017
+# %% ../nbs/15_synthesis.ipynb #026
 VERBS = {v: group for group in (
     ('get', 'fetch', 'give me', 'show me', 'look up', 'pull up', 'retrieve'), ('list', 'show me', 'show', 'give me', 'display', 'list out'), ('show', 'show me', 'display', 'give me', 'let me see'),
     ('read', 'open', 'show me', 'print', 'read out'), ('search', 'find', 'look for', 'search for', 'look up'), ('find', 'search for', 'look for', 'locate'), ('create', 'make', 'add', 'set up', 'create a new'),
@@ -190,7 +196,7 @@ def imperative(
 
 _CUT = re.compile(r'[.;:(,\n]| (?:based on|by their|by the|that|which|as a|as an|in a|in the|for a|for the|from the|from an|from a|using|including|with|via|e\.g|such as|to the|of the given)\b')
 
-# %% ../nbs/15_synthesis.ipynb #019
+# %% ../nbs/15_synthesis.ipynb #028
 def _spoken(verb, rest): return [f'{v} {rest}'.strip() for v in VERBS[verb]]
 
 def heads(
@@ -214,6 +220,7 @@ def heads(
     own = [h for h in dict.fromkeys(found) if _means(h, tool, tools)]
     return own[:most] or found[:2]
 
+# %% ../nbs/15_synthesis.ipynb #029
 def _shared_prefix(tools):
     "How many first words all names share (git_status, git_log: one)."
     names = [name_words(t.name) for t in tools]
@@ -236,7 +243,7 @@ def _means(head, tool, tools):
     own = near(tool)
     return all(near(t) < own for t in tools if t.name != tool.name)
 
-# %% ../nbs/15_synthesis.ipynb #022
+# %% ../nbs/15_synthesis.ipynb #032
 SAYING = {
     ('path', 'file', 'filename', 'filepath', 'uri', 'url', 'link'): ('{}', '{}', 'in {}', 'at {}', 'for {}', 'from {}'), ('dir', 'directory', 'folder', 'repo', 'repository', 'root', 'cwd'): ('in {}', 'in {}', 'under {}', 'at {}', 'for {}', 'from {}'),
     ('name', 'title', 'label'): ('called {}', 'named {}', '{}', 'with the name {}'), ('query', 'topic', 'term', 'keyword', 'keywords', 'pattern', 'search'): ('for {}', '{}', 'about {}', 'matching {}'),
@@ -258,6 +265,7 @@ def sayings(
     qualified = [f'{w.replace("{}", "").strip()} {spoken} {slot}'.strip() for w in short[:2]] if len(words) > 1 else []
     return first * (2 if alone else 1) + qualified + [p.format(w=spoken, s=slot) for p in PLAIN]
 
+# %% ../nbs/15_synthesis.ipynb #034
 def switch_sayings(name: str, on: bool) -> list[str]:
     "Phrases that set a yes-or-no parameter."
     words = name_words(name)
@@ -266,7 +274,7 @@ def switch_sayings(name: str, on: bool) -> list[str]:
     if on: return [f'with {thing}', f'{bare} on', f'{bare}: yes', f'with {bare} enabled', f'turn on {bare}', f'{bare} = true']
     return [f'without {thing}', f'{bare} off', f'{bare}: no', f'with {bare} disabled', f'no {thing}', f'{bare} = false']
 
-# %% ../nbs/15_synthesis.ipynb #025
+# %% ../nbs/15_synthesis.ipynb #037
 SENTENCES = ('{h} {p}', '{h} {p}', '{h} {p}', '{h} {p}', 'please {h} {p}', 'can you {h} {p}?', 'could you {h} {p}', 'would you {h} {p} for me', '{h}, {p}', '{p}: {h}', '{h} ({p})', '{h} - {p}', 'now {h} {p}', 'go ahead and {h} {p}', 'hey, {h} {p}', '{p}, {h}',
              'ok next: {h} {p}', 'time to {h} {p}', "I'd like you to {h} {p}", 'what I need is this: {h} {p}', 'quick one, {h} {p}', 'for the report, {h} {p}', '{h} {p}, that is all', 'when you have a second, {h} {p}')
 INFINITIVE = ('I need to {h} {p}', 'I want to {h} {p}', "let's {h} {p}", 'we have to {h} {p}', 'help me {h} {p}', "I'm trying to {h} {p}", 'is it possible to {h} {p}?')
@@ -280,7 +288,7 @@ def _wording(head, parts, rng):
     text = pattern.format(h=head, p=p)
     return re.sub(r'\s+', ' ', re.sub(r' ([,:?])|\(\)|[,-] ?$', lambda m: m[1] or '', text)).strip(' ,:-')
 
-# %% ../nbs/15_synthesis.ipynb #026
+# %% ../nbs/15_synthesis.ipynb #038
 def frames_for(
     tool: Tool,
     phrases,                     # its `heads`
@@ -311,6 +319,7 @@ def _is_switch(schema):
     kinds = schema.get('type') if isinstance(schema, dict) else None
     return kinds == 'boolean' or isinstance(kinds, list) and 'boolean' in kinds
 
+# %% ../nbs/15_synthesis.ipynb #040
 def _slot_for(tool, name, slots, rng, split, values):
     "The slot of a parameter, filled with values that its schema admits."
     slot = re.sub(r'\W', '_', f't{len(slots)}_{name}'.lower(), flags=re.A)
@@ -324,7 +333,7 @@ def _slot_for(tool, name, slots, rng, split, values):
     slots[slot] = fitting or [('x', ('x',))]
     return slot
 
-# %% ../nbs/15_synthesis.ipynb #028
+# %% ../nbs/15_synthesis.ipynb #042
 def _missing(tool, phrases, rng):
     "Requests that lack a required parameter, with the question that asks for it."
     found = []
@@ -333,6 +342,7 @@ def _missing(tool, phrases, rng):
         for head in rng.sample(phrases, min(4, len(phrases))): found.append((_wording(head, [], rng), f'Which {spoken}?'))
     return found if len(tool.required) == 1 else found[:4]
 
+# %% ../nbs/15_synthesis.ipynb #043
 def synthesize(
     name: str,                   # the server's name
     tools,                       # its `Tool`s

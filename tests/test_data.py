@@ -130,8 +130,8 @@ def test_servers_are_held_out_whole():
     for a, b in itertools.combinations(pb.SPLITS, 2): assert not shown[a] & shown[b], (a, b)
 
 def test_no_tool_of_the_unseen_set_is_trained_on():
-    names = {tb._bare(t['name']) for tools in UNSEEN.values() for t in tools}
-    shown = {tb._bare(t.name) for split in pb.SPLITS for e in generated()[split] if e.source.startswith('toolbank') for t in e.tools}
+    names = {tb.bare(t['name']) for tools in UNSEEN.values() for t in tools}
+    shown = {tb.bare(t.name) for split in pb.SPLITS for e in generated()[split] if e.source.startswith('toolbank') for t in e.tools}
     assert len(names) > 300 and len(shown) > 300 and not names & shown
 
 

@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'mcp_nb'
-STAGES = ('21_dataset', '31_training', '41_validation', '42_benchmark', '50_quantization')
+STAGES = ('21_dataset', '31_training', '41_validation', '42_benchmark', '43_bfcl', '45_tasks', '50_quantization')
 NOTEBOOKS = sorted(p for p in (ROOT/'nbs').glob('*.ipynb'))
 NUMBERED = [p for p in NOTEBOOKS if p.stem != 'index']
 MODULES = sorted(p for p in (ROOT/PACKAGE).glob('*.py') if not p.name.startswith('_'))

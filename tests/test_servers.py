@@ -40,8 +40,8 @@ def test_requests_for_recorded_tools_are_legal_and_read_back(name):
         assert parse(render_call(call), example.tools).calls == (call,)
 
 def test_no_recorded_tool_is_in_the_tool_bank():
-    names = {tb._bare(d['name']) for n in RECORDED for d in recorded(n)}
-    assert len(names) > 350 and not names & {tb._bare(t.name) for s in tb.servers() for t in s.tools}
+    names = {tb.bare(d['name']) for n in RECORDED for d in recorded(n)}
+    assert len(names) > 350 and not names & {tb.bare(t.name) for s in tb.servers() for t in s.tools}
 
 def test_nothing_honest_is_withheld():
     texts = [x for s in tb.servers() for t in s.tools for x in (t.description, *(p.get('description') or '' for p in t.properties.values()))]
