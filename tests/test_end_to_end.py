@@ -76,6 +76,44 @@ def test_validate_takes_any_case_file(a_run):
     assert scores['total'] == 2 and 0 <= scores['tool']['ci95'][0] <= scores['tool']['ci95'][1] <= 1
 
 
+def test_the_first_call_needs_no_training(tmp_path):
+    "Where nothing was trained yet, the model that comes with the package answers, and knows the tools."
+    said = mcp_nb(tmp_path, 'call', 'Read the package.json file')
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout)['calls'] == [{'tool_name': 'read', 'parameters': {'file_path': 'package.json'}}]
+
+
+KITCHEN = '''
+from typing import Literal
+from mcp.server.mcpserver import MCPServer
+server = MCPServer('kitchen')
+@server.tool()
+def add_to_list(item: str, amount: int = 1, unit: Literal['kg', 'l', 'pcs'] = 'pcs') -> str:
+    "Put something on the shopping list."
+    return f'{amount} {unit} {item}'
+@server.tool()
+def find_recipe(query: str, limit: int = 5) -> str:
+    "Search for recipes."
+    if limit > 20: raise ValueError('at most 20')
+    return query
+server.run()
+'''
+
+def test_a_specialist_for_a_server(tmp_path):
+    "One command from a server to a judged and quantized model; calls of the tool that only looks were really made."
+    (tmp_path/'kitchen.py').write_text(KITCHEN)
+    done = mcp_nb(tmp_path, 'run', '--server', f'{sys.executable} {tmp_path}/kitchen.py', '--preset', 'tiny', '--run', 'kitchen', '-p', 'validation_size', 16, '-p', 'scratch', tmp_path/'scratch')
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    run = tmp_path/'outputs'/'kitchen'
+    card, comparison = (json.loads((run/p).read_text()) for p in ('data/data_card.json', 'benchmark/finetune_comparison.json'))
+    assert [t['name'] for t in json.loads((run/'data/server_tools.json').read_text())] == ['add_to_list', 'find_recipe']
+    assert {'add_to_list', 'find_recipe', 'none'} <= set(card['balance']['tool_name']), card['balance']
+    assert card['execution']['train']['executed'] > 5 and card['execution']['train']['not_run'] > 5 and any('find_recipe' in r for r in card['execution']['train']['reasons'])
+    assert {'baseline', 'general', 'fine-tuned', 'int8', 'int4'} <= set(comparison['engines']) and (run/'report.html').exists()
+    called = mcp_nb(tmp_path, 'call', 'put rice on the list', '--run', 'kitchen', '--server', f'{sys.executable} {tmp_path}/kitchen.py')
+    assert called.returncode == 0 and set(json.loads(called.stdout)) >= {'calls', 'text'}, called.stderr
+
+
 TRAIN = "import sys; from mcp_nb.config import *; from mcp_nb.training import train; train(make_config('tiny', dataset_size=120, validation_frequency=4), run_folder(sys.argv[1]))"
 
 def test_a_killed_run_resumes_and_ends_the_same(tmp_path):
