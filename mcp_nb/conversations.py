@@ -26,7 +26,7 @@ def conversations() -> tuple[dict, ...]:
             tools = lists[d['tools']] if isinstance(d['tools'], str) else _tools(d['tools'])
             group = f"{file.name[:-6]}:{d['tools'] if isinstance(d['tools'], str) else number}"
             if tools is DEFAULT_TOOLS or not any(bare(t.name) in frozen_tools() for t in tools): frames.append(dict(turns=d['turns'], group='builtin' if tools is DEFAULT_TOOLS else group, id=f'{file.name}:{number}', server=Server(group, tools, _slots(d['slots']), (), origin=file.name[:-6])))
-    return tuple(f for f in frames if not frozen_requests() & {normalized(w) for t in f['turns'] for w in t.get('user', ())})
+    return tuple(f for f in frames if not frozen_requests() & {normalized(w) for w in f['turns'][0]['user']})      # later on, anybody may say "thanks"
 
 def _tools(wire): return tuple(Tool(t['name'], t.get('description') or '', t['parameters']) for t in wire)
 

@@ -4,6 +4,7 @@ from functools import cache
 import pytest
 from mcp_nb import dataset as ds, phrasebank as pb, toolbank as tb
 from mcp_nb.catalog import parse_tool
+from mcp_nb.conversations import conversations
 from mcp_nb.config import data_file, make_config, read_json, read_lines, run_folder
 from mcp_nb.schema import ToolCall, normalized, problems_of
 
@@ -139,13 +140,23 @@ def test_no_tool_of_the_unseen_set_is_trained_on():
 
 def test_no_frozen_request_is_trained_on():
     frozen = {normalized(c['query']) for name in CASE_FILES for c in cases(name)}
-    assert frozen == pb.frozen_requests()
+    small_talk = {normalized(d['query']) for d in read_lines(data_file('leaderboard_small_talk.jsonl'))}
+    assert frozen | small_talk == pb.frozen_requests()
     for split in pb.SPLITS: assert not [e.query for e in generated()[split] if normalized(e.query) in frozen], split
 
 def test_no_frozen_request_is_in_the_bank():
     "Wordings that equal a frozen request are left out (augmented, they would slip past the exact comparison)."
     frozen = pb.frozen_requests()
     assert not (found := [where(f, w) for ws in ds.wordings('train', 0.05).values() for f, w in ws if normalized(w) in frozen]), found
+
+def test_no_leaderboard_case_is_trained_on():
+    "No request of BFCL is generated; of the banks' wordings only those equal one that are frozen for it."
+    from mcp_nb.bfcl import CATEGORIES, as_case, read_category
+    asked = {normalized(as_case(r).query) for c in CATEGORIES for r in read_category(c)}
+    made = {normalized(e.query) for split in pb.SPLITS for e in generated()[split]}
+    written = {normalized(w) for _, w in pairs()} | {normalized(w) for s in tb.servers() for w in [*s.none, *(x for f in s.frames for x in f['say'])]} | {normalized(w) for f in conversations() for t in f['turns'] for w in t.get('user', ())}
+    assert len(asked) > 2000 and not asked & made, asked & made
+    assert asked & written <= pb.frozen_requests(), asked & written - pb.frozen_requests()
 
 def test_examples_are_good_and_distinct():
     data = generated()

@@ -7,6 +7,7 @@ from mcp_nb.catalog import from_mcp
 from mcp_nb.cli import main
 from mcp_nb.codec import identifier, parse, render, render_call
 from mcp_nb.config import data_file, read_json
+from mcp_nb.dataset import generate
 from mcp_nb.schema import Message, problems_of, schema_problem
 from mcp_nb.servers import connect, orders_in, usable_tools
 from mcp_nb.synthesis import synthesize
@@ -38,6 +39,13 @@ def test_requests_for_recorded_tools_are_legal_and_read_back(name):
     for call, example in calls:
         assert not problems_of(call, example.tools), (example.query, call)
         assert parse(render_call(call), example.tools).calls == (call,)
+
+def test_the_smallest_server_is_enough():
+    "One tool without parameters: every split has requests for it."
+    ping = usable_tools([{'name': 'ping', 'description': 'Ping.', 'inputSchema': {'type': 'object', 'properties': {}}}])[0]
+    for split in ('train', 'development', 'validation'):
+        made, _ = generate(12, split=split, server=synthesize('one', ping, split))
+        assert len(made) >= 8 and any(c.tool_name == 'ping' for e in made for c in e.calls), (split, len(made))
 
 def test_no_recorded_tool_is_in_the_tool_bank():
     names = {tb.bare(d['name']) for n in RECORDED for d in recorded(n)}
