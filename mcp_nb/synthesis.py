@@ -175,16 +175,16 @@ def _object(schema, tool, rng, split, depth):
     return value, (', '.join(said) or 'empty',)
 
 # %% ../nbs/15_synthesis.ipynb #026
-VERBS = {v: group for group in (
-    ('get', 'fetch', 'give me', 'show me', 'look up', 'pull up', 'retrieve'), ('list', 'show me', 'show', 'give me', 'display', 'list out'), ('show', 'show me', 'display', 'give me', 'let me see'),
+VERBS = {group[0]: group for group in (
+    ('fetch', 'get', 'retrieve', 'pull up', 'download'), ('get', 'fetch', 'give me', 'show me', 'look up', 'pull up', 'retrieve'), ('list', 'show me', 'show', 'give me', 'display', 'list out'), ('show', 'show me', 'display', 'give me', 'let me see'),
     ('read', 'open', 'show me', 'print', 'read out'), ('search', 'find', 'look for', 'search for', 'look up'), ('find', 'search for', 'look for', 'locate'), ('create', 'make', 'add', 'set up', 'create a new'),
     ('add', 'put in', 'append', 'insert', 'include'), ('delete', 'remove', 'get rid of', 'drop', 'erase'), ('remove', 'delete', 'take out', 'get rid of', 'drop'), ('update', 'change', 'modify', 'edit', 'revise'),
     ('edit', 'change', 'modify', 'alter'), ('set', 'change', 'adjust', 'put'), ('write', 'save', 'store', 'put down'), ('move', 'shift', 'relocate', 'transfer'), ('run', 'execute', 'start', 'launch', 'kick off'),
     ('execute', 'run', 'carry out', 'perform'), ('start', 'begin', 'launch', 'kick off'), ('stop', 'halt', 'end', 'shut down'), ('send', 'deliver', 'pass on', 'fire off'), ('convert', 'turn', 'translate', 'change'),
-    ('describe', 'explain', 'tell me about', 'give me details on'), ('check', 'verify', 'look at', 'inspect', 'test'), ('compare', 'contrast', 'compare'), ('analyze', 'examine', 'look into', 'study'),
+    ('describe', 'explain', 'tell me about', 'give me details on'), ('check', 'verify', 'look at', 'inspect', 'test'), ('compare', 'contrast'), ('analyze', 'examine', 'look into', 'study'),
     ('generate', 'produce', 'make', 'come up with'), ('calculate', 'compute', 'work out', 'figure out'), ('return', 'get', 'give me', 'show me'), ('trigger', 'start', 'kick off', 'fire'), ('toggle', 'switch', 'flip'),
     ('record', 'save', 'store', 'note'), ('switch', 'change', 'go over'), ('append', 'add', 'put at the end'), ('load', 'open', 'bring in'), ('save', 'store', 'keep'), ('restore', 'bring back', 'recover'),
-    ('export', 'write out', 'dump'), ('import', 'load', 'bring in'), ('validate', 'check', 'verify'), ('monitor', 'watch', 'keep an eye on'), ('simulate', 'pretend to run', 'mimic'), ('open', 'show me', 'pull up')) for v in group[:1]}
+    ('export', 'write out', 'dump'), ('import', 'load', 'bring in'), ('validate', 'check', 'verify'), ('monitor', 'watch', 'keep an eye on'), ('simulate', 'pretend to run', 'mimic'), ('open', 'show me', 'pull up'))}
 
 def imperative(
     word: str,                   # the first word of a description: Shows, Creates, Lists
