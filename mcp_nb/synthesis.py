@@ -334,13 +334,15 @@ def _slot_for(tool, name, slots, rng, split, values):
     return slot
 
 # %% ../nbs/15_synthesis.ipynb #042
-def _missing(tool, phrases, rng):
-    "Requests that lack a required parameter, with the question that asks for it."
-    found = []
-    for name in [p for p in tool.properties if p in tool.required][:3]:
+def _missing(tool, phrases, slots, rng, split, values):
+    "Requests that lack one required parameter, with the question that asks for it: bare ones, and ones that give all the rest."
+    found, required = [], [p for p in tool.properties if p in tool.required]
+    for name in required[:3]:
         spoken = ' '.join(name_words(name))
-        for head in rng.sample(phrases, min(4, len(phrases))): found.append((_wording(head, [], rng), f'Which {spoken}?'))
-    return found if len(tool.required) == 1 else found[:4]
+        others = [(n, f'{{{_slot_for(tool, n, slots, rng, split, values)}}}') for n in required if n != name]
+        for k, head in enumerate(rng.sample(phrases, min(4, len(phrases)))):
+            found.append((_wording(head, [rng.choice(sayings(n, slot)) for n, slot in others] if k else [], rng), f'Which {spoken}?'))
+    return found
 
 # %% ../nbs/15_synthesis.ipynb #043
 def synthesize(
@@ -349,15 +351,17 @@ def synthesize(
     split: str = 'train',
     validation_split: float = 0.2,
     seed: int = 0,
+    wordings: int | None = None, # for each choice of parameters; None: by the number of tools
+    values: int = 40,            # for each parameter
 ) -> Server:
     "A server of the tool bank's kind, made from schemas alone: one seed, one result."
     rng, slots, by_tool, missing = random.Random(f'{name}:{split}:{seed}'), {}, [], []
-    many = max(40, 1500 // sum(min(12, len(t.properties) + 1) for t in tools)) * (4 if split != 'train' else 1)      # few of them are of a held-out split
+    wordings = wordings or max(40, 1500 // sum(min(12, len(t.properties) + 1) for t in tools)) * (4 if split != 'train' else 1)      # few of them are of a held-out split
     for tool in tools:
         if re.search('deprecated', tool.description, re.I): continue                  # shown, but nobody should be taught to ask for it
         phrases = heads(tool, tools)
-        by_tool.append(frames_for(tool, phrases, slots, rng, split, validation_split, wordings=many))
-        missing += [m for m in _missing(tool, phrases, rng) if split_of(m[0], validation_split) == split]
+        by_tool.append(frames_for(tool, phrases, slots, rng, split, validation_split, values, wordings))
+        missing += [m for m in _missing(tool, phrases, slots, rng, split, values) if split_of(SLOT.sub('{}', m[0]), validation_split) == split]
     most = max(map(len, by_tool), default=0)
     frames = [f for own in by_tool if own for k in range(most) for f in own[k % len(own):k % len(own) + 1]]           # every tool as often as any other
     none = [line for s in servers_of(split, 0.08) for line in s.none]
