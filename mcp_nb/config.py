@@ -189,6 +189,9 @@ class MCPFineTuningConfig:
     server: str = ''                      # make data for this MCP server's tools instead of the built-in ones: a command, a URL or a .mcp.json
     scratch: str = ''                     # run proposed calls of its safe tools in this folder, which may be thrown away; '': run nothing
     run_tools: str = ''                   # tools, comma-separated, that may be run there though they change things
+    teacher: str = ''                     # a larger model that words requests for `server`: https://…/chat/completions or …/messages; its key: $MCP_NB_TEACHER_KEY
+    teacher_model: str = ''               # its name there
+    teacher_replies: str = ''             # the file of its replies; alone, without `teacher`: nothing is asked, and the same data are made again
     adapter: str = ''                     # start from this LoRA adapter: 'shipped' (the package's), a run's name or a folder; '' or 'none': from nothing
     packed: bool = False                  # one shared tool-list prefix for many examples (see the training notebook)
     head_sample: int = 0                  # train the head on this many sampled tokens beside the used ones; 0: all

@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['MIXTURE', 'SCHEMA_PRACTICE', 'category', 'wordings', 'broad_first', 'tool_list', 'coding_group', 'schema_practice',
-           'generate', 'tools_of', 'make_dataset', 'record', 'save_dataset', 'data_card', 'load_examples']
+           'generate', 'tools_of', 'teacher_of', 'make_dataset', 'record', 'save_dataset', 'data_card', 'load_examples']
 
 # %% ../nbs/21_dataset.ipynb #002
 import json, math, random
 from collections import Counter
 from dataclasses import replace
 from functools import cache
-from .config import UserError, data_file, read_json, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, sha256_of
+from .config import UserError, data_file, read_json, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, outputs_folder, sha256_of
 from .schema import Example, Tool, normalized, tool_keys
 from .catalog import CODING_TOOLS, CLAUDE_FLOW_TOOLS, DEFAULT_TOOLS, from_mcp, to_mcp
 from .codec import completion, split_prompt
@@ -21,6 +21,7 @@ from .toolbank import Server, make_group, servers, servers_of
 from .synthesis import synthesize
 from .execution import run_examples
 from .conversations import conversation_group
+from .teacher import Teacher, paraphrase
 from .checks import balance, keep_good, leakage
 
 # %% ../nbs/21_dataset.ipynb #005
@@ -176,7 +177,16 @@ def tools_of(
     if not tools: raise UserError(f'server {session.address.name!r} lists no tools')
     return session.address.name, tools
 
-# %% ../nbs/21_dataset.ipynb #025
+# %% ../nbs/21_dataset.ipynb #026
+def teacher_of(
+    config: MCPFineTuningConfig,
+) -> Teacher | None:
+    "The teacher that the settings name; raises `UserError` where they do not go together."
+    if not (config.teacher or config.teacher_model or config.teacher_replies): return None
+    if not config.server: raise UserError("a teacher words the requests for a server: set 'server' too")
+    return Teacher(config.teacher_replies or outputs_folder()/'teacher.jsonl', config.teacher, config.teacher_model)
+
+# %% ../nbs/21_dataset.ipynb #028
 def make_dataset(
     config: MCPFineTuningConfig,
 ) -> dict:                       # {'train': [...], 'development': [...], 'validation': [...], 'dropped': {...}}
@@ -184,10 +194,11 @@ def make_dataset(
     size = dict(train=config.dataset_size, development=max(24, config.validation_size // 2), validation=config.validation_size)
     taken, result, dropped = set(frozen_requests()), {}, Counter()
     name, tools = tools_of(config.server) if config.server else ('', ())
-    execution = {}
+    execution, teacher, taught = {}, teacher_of(config), {}
     for split in ('validation', 'development', 'train'):
         core = [e for e in curated() if normalized(e.query) not in taken] if split == 'train' and not tools else []
         server = synthesize(name, tools, split, config.validation_split, config.seed) if tools else None
+        if teacher and split == 'train': server, taught = paraphrase(server, teacher, split, config.validation_split)
         shares = (0.0, 0.0) if tools and split != 'train' else (config.toolbank_share, config.conversation_share)             # a specialist is judged on its own server
         examples, lost = generate(size[split], config.seed, split, config.validation_split, config.augment_dataset, taken | {normalized(e.query) for e in core}, config.tool_focused, *shares, server)
         examples = core + examples
@@ -196,9 +207,9 @@ def make_dataset(
             execution[split] = record
         taken |= {e.key for e in examples}
         result[split], dropped = examples, dropped + lost
-    return dict(result, dropped=dict(dropped), execution=execution, server_tools=tools)
+    return dict(result, dropped=dict(dropped), execution=execution, teacher=taught, server_tools=tools)
 
-# %% ../nbs/21_dataset.ipynb #026
+# %% ../nbs/21_dataset.ipynb #029
 def record(
     example: Example,
     family: str = 'gemma',       # model family of the codec
@@ -207,7 +218,7 @@ def record(
     "An example with its full text: exactly the bytes that are trained on."
     return dict(text=''.join(split_prompt(example.query, example.tools, family, example.turns)) + completion(example.calls, example.reply, family), **example.to_dict(keys))
 
-# %% ../nbs/21_dataset.ipynb #027
+# %% ../nbs/21_dataset.ipynb #030
 def save_dataset(
     data: dict,                  # from `make_dataset`
     folder: RunFolder,
@@ -226,7 +237,7 @@ def save_dataset(
     write_json(folder.dataset.with_name('data_card.json'), card)
     return card
 
-# %% ../nbs/21_dataset.ipynb #028
+# %% ../nbs/21_dataset.ipynb #031
 def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
     "What is in the data, and what was found when checking it."
     splits = {s: data[s] for s in SPLITS}
@@ -234,10 +245,10 @@ def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
                 bank=dict(frames=len(phrase_bank()), wordings=sum(len(f['say']) for f in phrase_bank()), authors=len({f['origin'] for f in phrase_bank()})),
                 toolbank=dict(servers=len(servers()), tools=sum(len(s.tools) for s in servers()), wordings=sum(len(f['say']) for s in servers() for f in s.frames), authors=len({s.origin for s in servers()})),
                 tools_shown={s: len(tool_keys(v)) for s, v in splits.items()},
-                balance=balance(data['train']), dropped=data['dropped'], execution=data.get('execution', {}), leakage=leakage(data['train'], data['validation']),
+                balance=balance(data['train']), dropped=data['dropped'], execution=data.get('execution', {}), teacher=data.get('teacher', {}), leakage=leakage(data['train'], data['validation']),
                 fingerprint=fingerprint(bank=sha256_of(*sorted(data_file('bank').iterdir(), key=lambda f: f.name), data_file('values.json')), toolbank=sha256_of(data_file('toolbank'))))
 
-# %% ../nbs/21_dataset.ipynb #030
+# %% ../nbs/21_dataset.ipynb #033
 def load_examples(
     path,                        # a dataset file (`Path`)
 ) -> list[Example]:
