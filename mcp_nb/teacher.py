@@ -28,7 +28,7 @@ def check_endpoint(
 ) -> str:                        # 'openai' or 'anthropic'
     "Which API an address speaks; raises `UserError` for one that cannot be used."
     parts = urlsplit(url)
-    if parts.scheme not in ('http', 'https') or not parts.hostname: raise UserError(f"teacher {url!r} is not a web address: give the whole one, such as https://HOST/v1/chat/completions or https://HOST/v1/messages")
+    if parts.scheme not in ('http', 'https') or not parts.hostname: raise UserError(f"teacher {url!r} is not a web address: give the whole one, such as https://example.com/v1/chat/completions or https://example.com/v1/messages")
     if parts.username or parts.password: raise UserError(f'a key does not belong into the address of the teacher: put it into ${KEY}')
     if parts.scheme == 'http' and parts.hostname not in LOOPBACK: raise UserError(f'teacher {url!r} would be sent your requests, and your key, in the clear: use https')
     for end, kind in (('/chat/completions', 'openai'), ('/messages', 'anthropic')):
