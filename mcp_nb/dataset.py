@@ -123,8 +123,9 @@ def _unserved(tools, rng, split, validation_split, augment):
 SCHEMA_PRACTICE = 0.3      # share of the tool bank's training groups
 
 @cache
-def _from_schemas(name, validation_split):
-    return synthesize(name, next(s for s in servers_of('train', validation_split) if s.name == name).tools, 'train', 0.0, wordings=10, values=12)
+def _from_schemas(name, origin):
+    "One of the bank's servers, its requests made anew."
+    return synthesize(name, next(s for s in servers() if (s.name, s.origin) == (name, origin)).tools, 'train', 0.0, wordings=10, values=12)
 
 def schema_practice(
     rng: random.Random,
@@ -133,7 +134,8 @@ def schema_practice(
 ) -> tuple:                      # the last arguments of `make_group`
     "Now and then one of the bank's servers with requests made from its schemas; otherwise none."
     if split != 'train' or rng.random() >= SCHEMA_PRACTICE: return ()
-    return _from_schemas(rng.choice(servers_of(split, validation_split)).name, validation_split), 0.5
+    server = rng.choice(servers_of(split, validation_split))
+    return _from_schemas(server.name, server.origin), 0.5
 
 # %% ../nbs/21_dataset.ipynb #020
 STEPS = 0.08               # share of a server's groups
