@@ -10,19 +10,26 @@ import functools, hashlib
 from dataclasses import dataclass, field
 
 # %% ../nbs/01_schema.ipynb #005
-@dataclass(frozen=True)
+def _as_shown(schema, ordered=False):
+    "A schema as nested tuples, in which only the order of properties counts."
+    if isinstance(schema, dict): return tuple((k, _as_shown(v, k == 'properties')) for k, v in (schema.items() if ordered else sorted(schema.items())))
+    return tuple(map(_as_shown, schema)) if isinstance(schema, list) else schema
+
+@dataclass(frozen=True, eq=False)
 class Tool:
     "Something that can be called: its name, what it does, and the JSON Schema of its parameters."
     name: str
     description: str = ''
-    parameters: dict = field(default_factory=lambda: {'type': 'object', 'properties': {}}, hash=False)
+    parameters: dict = field(default_factory=lambda: {'type': 'object', 'properties': {}})
 
+    def __eq__(self, other): return self is other or isinstance(other, Tool) and (self.name, self.description, self.parameters) == (other.name, other.description, other.parameters) and _as_shown(self.parameters) == _as_shown(other.parameters)
+    def __hash__(self): return hash((self.name, self.description))
     @property
     def properties(self) -> dict: return self.parameters.get('properties', {})
     @property
     def required(self) -> list: return self.parameters.get('required', [])
 
-# %% ../nbs/01_schema.ipynb #008
+# %% ../nbs/01_schema.ipynb #010
 @dataclass(frozen=True)
 class ToolCall:
     "One call: which tool, with which parameters (plain JSON values)."
@@ -34,7 +41,7 @@ class ToolCall:
     @classmethod
     def from_dict(cls, d: dict) -> 'ToolCall': return cls(d['tool'], dict(d.get('params') or {}))
 
-# %% ../nbs/01_schema.ipynb #011
+# %% ../nbs/01_schema.ipynb #013
 @functools.lru_cache(4096)
 def _validator(tool):
     "The compiled check of a tool's parameters, or what is wrong with its schema. Nothing is fetched: a schema is somebody else's text."
@@ -58,7 +65,7 @@ def problems_of(
     if isinstance(validator, str): return [f'{call.tool_name}: its schema cannot be used: {validator}']
     return [f"{call.tool_name}{''.join(f'.{p}' for p in e.instance_path)}: {e.message}" for e in validator.iter_errors(call.parameters)]
 
-# %% ../nbs/01_schema.ipynb #014
+# %% ../nbs/01_schema.ipynb #016
 @dataclass(frozen=True)
 class Message:
     "One turn: role is system, user, assistant or tool."
@@ -75,7 +82,7 @@ class Message:
     def from_dict(cls, d: dict) -> 'Message':
         return cls(d['role'], d.get('content') or '', tuple(ToolCall(c['function']['name'], c['function']['arguments']) for c in d.get('tool_calls', ())))
 
-# %% ../nbs/01_schema.ipynb #017
+# %% ../nbs/01_schema.ipynb #019
 def normalized(
     text: str,       # a request or a phrasing
 ) -> str:            # lower case, single spaces, no punctuation at the ends of words
@@ -88,7 +95,7 @@ def bucket(
     "A stable pseudo-random number for a text (SHA-256): what decides its split."
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big') / 2**48
 
-# %% ../nbs/01_schema.ipynb #020
+# %% ../nbs/01_schema.ipynb #022
 @dataclass(frozen=True)
 class Example:
     "A request and its right answer, with where it came from."
@@ -120,7 +127,7 @@ class Example:
         return cls(d['query'], tuple(map(ToolCall.from_dict, d['calls'])), d.get('reply', ''), tuple(tools[k] for k in d.get('tools', ())),
                    d.get('source', ''), d.get('difficulty', 'easy'), d.get('split_group', ''), tuple(map(Message.from_dict, d.get('turns', ()))))
 
-# %% ../nbs/01_schema.ipynb #023
+# %% ../nbs/01_schema.ipynb #025
 def tool_keys(
     examples,              # `Example`s
 ) -> dict:                 # Tool -> key, in order of appearance
