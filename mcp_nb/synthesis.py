@@ -35,15 +35,20 @@ _TABLES, _COLUMNS, _NUMBERS = 'customers orders products invoices sensors visits
 def _sql(text, rng):
     "A statement of the sort that a description asks for."
     kind = next((k for k in SQL if k in text), None) or rng.choice(list(SQL))
-    fill = dict(t=rng.choice(_TABLES), c=rng.choice(_COLUMNS), d=rng.choice(_NUMBERS), n=rng.randint(1, 500), v=rng.choice(spoken_values()[('city',)])[0])
+    fill = dict(t=rng.choice(_TABLES), c=rng.choice(_COLUMNS), d=rng.choice(_NUMBERS), n=rng.randint(1, 500), v=rng.choice(_known('city')))
     return rng.choice(SQL[kind]).format(**fill)
+
+@cache
+def _known(word, mark=''):
+    "The bank's plain texts for parameters of that name: one author's `email` is an address, another's a switch."
+    return [v for v, _ in spoken_values()[(word,)] if isinstance(v, str) and mark in v]
 
 _ODD = 'abcdefghijklmnopqrstuvwxyz0123456789'
 _BY_FORMAT = {
     'date': lambda rng: f'20{rng.randint(18, 29)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}',
     'time': lambda rng: f'{rng.randint(0, 23):02}:{rng.choice([0, 0, 15, 30, 45, rng.randint(0, 59)]):02}',
     'date-time': lambda rng: f"{_BY_FORMAT['date'](rng)}T{_BY_FORMAT['time'](rng)}:00Z",
-    'email': lambda rng: rng.choice(spoken_values()[('email',)])[0], 'uri': lambda rng: rng.choice(value_bank()['url'] if rng.random() < 0.5 else [v for v, _ in spoken_values()[('url',)]]),
+    'email': lambda rng: rng.choice(_known('email', '@')), 'uri': lambda rng: rng.choice(value_bank()['url'] if rng.random() < 0.5 else _known('url', '://')),
     'uuid': lambda rng: '-'.join(''.join(rng.choice(_ODD[:6] + _ODD[26:]) for _ in range(n)) for n in (8, 4, 4, 4, 12)),
 }
 
