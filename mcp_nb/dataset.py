@@ -21,7 +21,7 @@ from .servers import connect
 from .toolbank import Server, make_group, servers, servers_of
 from .synthesis import synthesize
 from .execution import run_examples
-from .conversations import chained, conversation_group
+from .conversations import chained_group, conversation_group
 from .teacher import Teacher, paraphrase
 from .checks import balance, keep_good, leakage
 
@@ -160,7 +160,7 @@ def generate(
         kind = next((k for k, share in (('conversations', conversation_share), ('toolbank', toolbank_share)) if of[k] < share * (len(made) + 1)), 'own')
         if kind == 'conversations': batch = conversation_group(rng, split, min(20, n - len(made)), validation_split, augment)
         elif kind == 'toolbank': batch = make_group(rng, split, min(20, n - len(made)), 20, validation_split, augment, *schema_practice(rng, split, validation_split))
-        elif server and len(server.tools) <= 20 and rng.random() < STEPS: batch = [e for _ in range(60) for e in chained(server, rng)][:min(20, n - len(made))]
+        elif server and rng.random() < STEPS: batch = chained_group(server, rng, min(20, n - len(made)), 20, augment)
         elif server: batch = make_group(rng, split, min(20, n - len(made)), 20, 0.08, augment, server)
         else: batch = coding_group(rng, split, validation_split, decks, min(40, n - len(made)), augment, tool_focused)
         good, lost = keep_good(batch, taken)
@@ -199,8 +199,8 @@ def make_dataset(
     "All splits of a run, checked against each other."
     size = dict(train=config.dataset_size, development=max(24, config.validation_size // 2), validation=config.validation_size)
     taken, result, dropped = set(frozen_requests()), {}, Counter()
+    execution, teacher, taught = {}, teacher_of(config), {}                # a mistake in the settings is found before a server is started
     name, tools = tools_of(config.server) if config.server else ('', ())
-    execution, teacher, taught = {}, teacher_of(config), {}
     for split in ('validation', 'development', 'train'):
         core = [e for e in curated() if normalized(e.query) not in taken] if split == 'train' and not tools else []
         server = synthesize(name, tools, split, config.validation_split, config.seed) if tools else None

@@ -68,21 +68,40 @@ def _post(url, kind, body, attempts=4):
     raise UserError(f'the teacher at {urlsplit(url).netloc} cannot be asked ({problem}); what it said before is kept')
 
 # %% ../nbs/18_teacher.ipynb #010
+def _recorded(
+    path: Path,
+) -> list[dict]:
+    "The records of a file; the half line of a run that was killed while writing is cut off."
+    if not path.exists(): return []
+    text = path.read_bytes()
+    last = text.rfind(b'\n') + 1
+    if text[last:]:
+        try: json.loads(text[last:]); path.write_bytes(text + b'\n')
+        except ValueError: path.write_bytes(text[:last])
+    records = read_lines(path)
+    if not all(isinstance(r, dict) and {'key', 'model', 'reply'} <= set(r) for r in records): raise UserError(f"{path} is no file of a teacher's replies: each line needs 'key', 'model' and 'reply'")
+    return records
+
+# %% ../nbs/18_teacher.ipynb #011
 @dataclass
 class Teacher:
     "A larger model that words requests, or the record of one."
     replies: Path                # the file of its replies
     url: str = ''                # its endpoint; '': only what is in the file
-    model: str = ''
+    model: str = ''              # its name; '': the one in the file
     asked: int = 0               # requests sent
     replayed: int = 0            # answered from the file
     def __post_init__(self):
         if self.url and not self.model: raise UserError("a teacher needs the name of a model: set 'teacher_model'")
         if self.url: check_endpoint(self.url)
-        self.replies = Path(self.replies)
+        self.replies = Path(self.replies).expanduser()
         if not self.url and not self.replies.exists(): raise UserError(f'no such file of a teacher\'s replies: {self.replies}')
-        try: self.known = {r['key']: r['reply'] for r in read_lines(self.replies)} if self.replies.exists() else {}
-        except (KeyError, TypeError): raise UserError(f"{self.replies} is no file of a teacher's replies: each line needs 'key' and 'reply'") from None
+        records = _recorded(self.replies)
+        if not self.model:
+            models = sorted({r['model'] for r in records})
+            if len(models) != 1: raise UserError(f"{self.replies} holds the replies of {', '.join(models) or 'no model'}: set 'teacher_model' to one of them" if models else f'{self.replies} holds no replies')
+            self.model = models[0]
+        self.known = {r['key']: r['reply'] for r in records}
     def ask(self, prompt: str) -> str | None:    # None: not in the file, and there is no endpoint
         "The reply to a prompt: from the file if it is there."
         key = hashlib.sha256(f'{self.model}\n{prompt}'.encode()).hexdigest()
@@ -95,7 +114,7 @@ class Teacher:
         with open(self.replies, 'a', encoding='utf-8') as f: f.write(json.dumps(dict(key=key, model=self.model, reply=reply), ensure_ascii=False) + '\n')
         return reply
 
-# %% ../nbs/18_teacher.ipynb #014
+# %% ../nbs/18_teacher.ipynb #015
 ASK = """Below are a tool of an assistant and one call of it. Write {n} different requests, one on each line, that people would type and that this call answers. Vary length, tone and grammar: orders, questions, fragments, whole sentences, what they need it for. Each placeholder stands in every request once, exactly as written, braces included; add no values of your own. Do not name the tool or its parameters as such. Write nothing else.
 
 Tool: {tool}
@@ -112,7 +131,7 @@ def _prompt(tool, given, server, n):
     shown = '; '.join(f'{{{name}}} such as {", ".join(said[0] for _, said in server.slots[slot][:2])}' for slot, name in slots.items())
     return ASK.format(n=n, tool=render([], [tool], 'plain', generate=False).split('\n', 1)[1].strip(), call=f'{tool.name}({call})', slots=shown or 'none'), slots
 
-# %% ../nbs/18_teacher.ipynb #017
+# %% ../nbs/18_teacher.ipynb #018
 def wordings_of(
     reply: str,                  # lines
     slots,                       # the placeholders that must stand in each
@@ -132,7 +151,7 @@ def wordings_of(
         else: kept[normalized(line)] = line
     return list(kept.values()), dropped
 
-# %% ../nbs/18_teacher.ipynb #019
+# %% ../nbs/18_teacher.ipynb #020
 def paraphrase(
     server: Server,              # from `synthesize`
     teacher: Teacher,
@@ -147,10 +166,13 @@ def paraphrase(
     for key, frame in tqdm(unique.items(), desc='teacher', disable=None):
         (name, given), = frame['calls']
         question, slots = _prompt(tools[name], given, server, n)
-        lines, lost = wordings_of(teacher.ask(question) or '', list(slots.values()))
+        reply = teacher.ask(question)
+        lines, lost = wordings_of(reply or '', list(slots.values()))
+        if reply is None: lost['not in the file'] += 1
         back = {v: k for k, v in slots.items()}
         texts = [SLOT.sub(lambda m: f'{{{back[m[1]]}}}', line) for line in lines]
         good = [t for t in texts if split_of(SLOT.sub('{}', t), validation_split) == split and normalized(t) not in frozen_requests()]
         said[key] = good; kept += len(good); dropped += lost + Counter({'another split': len(texts) - len(good)})
+    if not teacher.asked + teacher.replayed: raise UserError(f'none of the {len(teacher.known)} replies in {teacher.replies} is about these tools: take the file, the settings and the seed of the run that asked, or set \'teacher\'')
     frames = [dict(f, say=f['say'] + said[json.dumps(f['calls'], ensure_ascii=False)]) for f in server.frames]
     return replace(server, frames=tuple(frames)), dict(model=teacher.model, asked=teacher.asked, replayed=teacher.replayed, wordings=kept, dropped={k: v for k, v in dropped.items() if v})

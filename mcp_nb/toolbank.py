@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SLOT', 'SYNONYMS', 'JOINTS', 'GENERIC', 'KINDS', 'Server', 'bare', 'frozen_tools', 'servers', 'split_of_server',
-           'vary', 'borrowed', 'fill', 'Renamed', 'renamed', 'make_call_example', 'joined', 'servers_of',
-           'choose_tools', 'left_out', 'make_group']
+           'vary', 'borrowed', 'fill', 'spoken', 'Renamed', 'renamed', 'as_is', 'make_call_example', 'joined',
+           'servers_of', 'choose_tools', 'left_out', 'make_group']
 
 # %% ../nbs/14_toolbank.ipynb #002
 import random, re
@@ -111,6 +111,13 @@ def fill(
 
 SLOT = re.compile(r'\{([a-z][a-z0-9_]*)\}')
 
+def spoken(
+    text: str,                   # with slots
+    filled: dict,                # from `fill`
+) -> str:
+    "The text with its slots said; what is no slot stays."
+    return SLOT.sub(lambda m: filled[m[1]][1] if m[1] in filled else m[0], text)
+
 # %% ../nbs/14_toolbank.ipynb #021
 SYNONYMS = dict(query=('q', 'search', 'text', 'term', 'keywords', 'search_query'), limit=('max_results', 'count', 'top', 'n', 'page_size', 'max'), path=('file', 'location', 'target', 'filepath'),
                 title=('name', 'subject', 'heading', 'summary'), name=('title', 'label'), description=('text', 'details', 'body', 'notes'), message=('text', 'body', 'content', 'msg'), body=('content', 'text', 'message'),
@@ -174,6 +181,10 @@ def renamed(
         keys.update({(tool.name, old): k for old, k in new.items()})
         tools[tool.name] = Tool(name, _description(tool.description, rng), _schema(tool.parameters, new, rng))
     return Renamed(tools, keys)
+
+def as_is(server: Server) -> Renamed:
+    "The server's tools as they stand, for where nothing is to change."
+    return Renamed({t.name: t for t in server.tools}, {(t.name, p): p for t in server.tools for p in t.properties})
 
 # %% ../nbs/14_toolbank.ipynb #030
 def make_call_example(
@@ -300,25 +311,20 @@ def make_group(
     return examples
 
 # %% ../nbs/14_toolbank.ipynb #043
-def _spoken(text, server, rng, others):
-    "The text with values for its slots."
-    filled = fill(server, [n for n in dict.fromkeys(SLOT.findall(text)) if n in server.slots], rng, others)
-    return SLOT.sub(lambda m: filled[m[1]][1] if m[1] in filled else m[0], text)
-
 def _one(rng, sources, pool, others, tools, augment):
     "One request for a list: mostly a call, sometimes a question back or none."
     server, new, frames, left = rng.choices(sources, [3] + [1] * (len(sources) - 1))[0]
     whole, r = left is None, rng.random()
-    silent = lambda query, reply, source, level: Example(_spoken(in_register(query, rng, False, '') if augment else query, server, rng, others), (), short_reply(reply), tools, source, level, f'{bucket(normalized(query)):.12f}')
+    silent = lambda query, reply, source, level: Example(spoken(said := in_register(query, rng, False, '') if augment else query, fill(server, [n for n in dict.fromkeys(SLOT.findall(said)) if n in server.slots], rng, others)), (), short_reply(reply), tools, source, level, f'{bucket(normalized(query)):.12f}')
     unserved = lambda e, source: e and replace(e, calls=(), reply=NO_TOOL, source=source, difficulty='hard')
     call = lambda s, names, of: (f := rng.choice(of)) and make_call_example(s, names, f, rng.choice(f['say']), rng, tools, augment, others)
     if r < 0.13 and server.missing and whole: return silent(*rng.choice(server.missing), 'toolbank:missing', 'hard')
     if r < 0.27 and len(sources) == 1 and whole and server.none: return silent(rng.choice(server.none), NO_TOOL, 'toolbank:none', 'medium')
-    if r < 0.3 and left: return unserved(call(server, renamed(server, rng, 0), left), 'toolbank:left out')
+    if r < 0.3 and left: return unserved(call(server, as_is(server), left), 'toolbank:left out')
     if r < 0.25 and not any(GENERIC.search(t.name) for t in tools):
         away = rng.choice(pool)
         if away.origin == server.origin or any(away.name == s.name for s, *_ in sources): return None
-        return unserved(call(away, renamed(away, rng, 0), away.frames), 'toolbank:unserved')
+        return unserved(call(away, as_is(away), away.frames), 'toolbank:unserved')
     e = call(server, new, frames)
     if e and rng.random() < 0.1:
         second = call(server, new, frames)
