@@ -122,6 +122,8 @@ def test_every_frame_of_the_tool_bank_is_whole():
             if not tb.make_call_example(server, plain, frame, frame['say'][0], dice, augment=False) and not any(tb.make_call_example(server, plain, frame, frame['say'][0], dice, augment=False) for _ in range(20)): wrong.append((server.name, frame['calls']))
         assert all(reply.strip().endswith('?') or reply.strip() for _, reply in server.missing) and all(n.strip() for n in server.none), server.name
     assert not wrong, (len(wrong), wrong[:5])
+    short = [(s.name, w) for s in tb.servers() for w in [*(w for w, _ in s.missing), *(w for f in s.frames for w in f['say'])] if len(w) < 2]
+    assert not short, f'{len(short)} wordings of a few letters (a text where a list belongs?), such as {short[:5]}'
 
 def test_servers_are_held_out_whole():
     "No tool of the tool bank is shown in two splits, under whatever description."
