@@ -120,7 +120,7 @@ def _unserved(tools, rng, split, validation_split, augment):
     return [replace(e, calls=(), reply=NO_TOOL, source='unserved', difficulty='hard') for e in drawn]
 
 # %% ../nbs/21_dataset.ipynb #017
-SCHEMA_PRACTICE = 0.3      # share of the tool bank's training groups
+SCHEMA_PRACTICE = 0.2      # share of the tool bank's training groups
 
 @cache
 def _from_schemas(name, origin):

@@ -103,7 +103,7 @@ def fill(
         value, said = rng.choice(free)
         spoken = rng.choice(said)
         if spoken == str(value) and len(said) == 1:
-            if isinstance(value, str) and others and rng.random() < 0.3: value = rng.choice(others.get(slot) or (value,))
+            if isinstance(value, str) and others and rng.random() < 0.15: value = rng.choice(others.get(slot) or (value,))
             if rng.random() < varied: value = vary(value, rng)
             spoken = str(value)
         filled[slot] = value, spoken
@@ -214,7 +214,7 @@ def make_call_example(
     query, last = [], 0
     for m in SLOT.finditer(said):
         value, spoken = filled[m[1]]
-        plain = augment and isinstance(value, str) and value == spoken
+        plain = augment and isinstance(value, str) and value == spoken and rng.random() < 0.5      # most people quote little
         query += [said[last:m.start()], quoted(spoken, 'text' if ' ' in spoken else 'name', rng, said[:m.start()], said[m.end():]) if plain else spoken]
         last = m.end()
     return Example(''.join([*query, said[last:]]).strip(), tuple(calls), '', tuple(tools), f'toolbank:{server.origin}', 'hard' if len(calls) > 1 else 'medium' if len(calls[0].parameters) > 2 else 'easy', f'{bucket(normalized(wording)):.12f}')
