@@ -18,7 +18,7 @@ from .catalog import DEFAULT_TOOLS, find_tool
 
 # %% ../nbs/13_phrasebank.ipynb #005
 REAL = ('everything', 'filesystem', 'git', 'memory', 'sqlite', 'time')            # real servers with requests by other hands
-FROZEN = ('acceptance.jsonl', 'development.jsonl', 'brief_cases.jsonl', 'unseen.jsonl', *(f'real_requests/{name}.jsonl' for name in REAL), 'leaderboard_small_talk.jsonl')      # the last: what our authors and the Berkeley leaderboard's both wrote, such as "hi"
+FROZEN = ('acceptance.jsonl', 'development.jsonl', 'brief_cases.jsonl', 'unseen.jsonl', 'unseen2.jsonl', *(f'real_requests/{name}.jsonl' for name in REAL), 'leaderboard_small_talk.jsonl')      # the last: what our authors and the Berkeley leaderboard's both wrote, such as "hi"
 
 @cache
 def frozen_requests() -> frozenset:

@@ -166,7 +166,7 @@ def mark(verdict: str) -> Html:
 
 # %% ../nbs/79_report.ipynb #041
 ENGINES = {'baseline': 'baseline', 'general': 'general', 'fine-tuned': 'fine-tuned', 'int8': 'INT8', 'int4': 'INT4'}
-SETS = {'validation': 'unseen wording', 'acceptance': 'other hands', 'development': 'development cases', 'brief': "the brief's examples", 'unseen': 'tools never seen'}
+SETS = {'validation': 'unseen wording', 'acceptance': 'other hands', 'development': 'development cases', 'brief': "the brief's examples", 'unseen': 'tools never seen', 'unseen2': 'tools never seen, second set'}
 
 def ordered(
     names,               # in any order

@@ -36,9 +36,9 @@ def bare(name: str) -> str:
 
 @cache
 def frozen_tools() -> frozenset:
-    "The names, as bare letters and digits, of all tools in the frozen test set and of the real servers whose structure is recorded in `data/servers`: none is trained on, under any style."
+    "The names, as bare letters and digits, of all tools in the frozen test sets and of the real servers whose structure is recorded in `data/servers`: none is trained on, under any style."
     recorded = [read_json(f) for f in data_file('servers').iterdir() if f.name.endswith('.json')]
-    return frozenset(bare(t['name']) for tools in [*read_json(data_file('unseen.tools.json')).values(), *recorded] for t in tools)
+    return frozenset(bare(t['name']) for tools in [*(ts for name in ('unseen', 'unseen2') for ts in read_json(data_file(f'{name}.tools.json')).values()), *recorded] for t in tools)
 
 # %% ../nbs/14_toolbank.ipynb #007
 @cache

@@ -86,8 +86,9 @@ def _with_tools(record, lists, file):
 # %% ../nbs/41_validation.ipynb #010
 ABOUT = {'validation': 'unseen wording and values, by the authors of the training phrasings', 'acceptance': 'by four authors who never saw the generator; frozen before the first training run; never tuned to',
          'development': 'by other hands; looked at while building', 'brief': 'twenty plain requests in the manner of the brief',
-         'unseen': 'tools that no training data holds, by four more authors who never saw the generator; frozen before any training for other servers\' tools'}
-_FILES = {'acceptance': 'acceptance.jsonl', 'development': 'development.jsonl', 'brief': 'brief_cases.jsonl', 'unseen': 'unseen.jsonl'}
+         'unseen': 'tools that no training data holds, by four more authors who never saw the generator; frozen before any training for other servers\' tools',
+         'unseen2': 'the same by three further authors; frozen later, after failures of the first had been looked at'}
+_FILES = {'acceptance': 'acceptance.jsonl', 'development': 'development.jsonl', 'brief': 'brief_cases.jsonl', 'unseen': 'unseen.jsonl', 'unseen2': 'unseen2.jsonl'}
 _REAL = {f'real-{name}': f'real_requests/{name}.jsonl' for name in REAL}          # their tools come from the live server of the run
 
 def example_case(example: Example, number: int) -> Case:
@@ -96,7 +97,7 @@ def example_case(example: Example, number: int) -> Case:
     return Case(f'v-{number:04d}', example.query, example.tools, expected, example.turns)
 
 def case_set(
-    name: str,                  # 'validation', 'acceptance', 'development', 'brief', 'unseen', 'real-git' and the like, or a case file
+    name: str,                  # 'validation', 'acceptance', 'development', 'brief', 'unseen', 'unseen2', 'real-git' and the like, or a case file
     folder: RunFolder | None = None,   # the run, for 'validation', and for the tools of its server
 ) -> list[Case]:
     "The cases of a named set or file. In the run of a server, cases that name no tools are about the server's."

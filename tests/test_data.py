@@ -8,12 +8,12 @@ from mcp_nb.conversations import conversations
 from mcp_nb.config import data_file, make_config, read_json, read_lines, run_folder
 from mcp_nb.schema import ToolCall, normalized, problems_of
 
-CASE_FILES = {'acceptance.jsonl': 300, 'development.jsonl': 100, 'brief_cases.jsonl': 20, 'unseen.jsonl': 300, **{f'real_requests/{n}.jsonl': 50 for n in pb.REAL}}
-UNSEEN = read_json(data_file('unseen.tools.json'))
+CASE_FILES = {'acceptance.jsonl': 300, 'development.jsonl': 100, 'brief_cases.jsonl': 20, 'unseen.jsonl': 300, 'unseen2.jsonl': 300, **{f'real_requests/{n}.jsonl': 50 for n in pb.REAL}}
+UNSEEN = read_json(data_file('unseen.tools.json')) | {f'second:{k}': v for k, v in read_json(data_file('unseen2.tools.json')).items()}
 TOOLS = {t.name: t for t in pb.known_tools()}
 
 def cases(name): return read_lines(data_file(name))
-def tools_of(case, name=''): return read_json(data_file(f'servers/{pathlib.Path(name).stem}.json')) if name.startswith('real_requests') else UNSEEN[case['tools']] if isinstance(case.get('tools'), str) else case.get('tools', ())
+def tools_of(case, name=''): return read_json(data_file(f'servers/{pathlib.Path(name).stem}.json')) if name.startswith('real_requests') else UNSEEN[('second:' if name.startswith('unseen2') else '') + case['tools']] if isinstance(case.get('tools'), str) else case.get('tools', ())
 def slots(text): return {m.group(0)[1:-1] for m in pb.SLOT.finditer(text)}
 def where(frame, wording=''): return f"{frame['origin']}: {wording[:80]!r} -> {json.dumps(frame['calls'])[:120]}"
 def pairs(): return ((frame, wording) for frame in pb.phrase_bank() for wording in frame['say'])
