@@ -284,8 +284,8 @@ def left_out(
 
 # %% ../nbs/14_toolbank.ipynb #042
 def drawn(pool, rng: random.Random) -> Server:
-    "One of the servers, those with whole sentences three times as often."
-    return rng.choices(pool, [3 if s.origin in SENTENCES else 1 for s in pool])[0]
+    "One of the servers, those with whole sentences twice as often."
+    return rng.choices(pool, [2 if s.origin in SENTENCES else 1 for s in pool])[0]
 
 # %% ../nbs/14_toolbank.ipynb #045
 def make_group(
