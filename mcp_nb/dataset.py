@@ -159,7 +159,7 @@ def generate(
     while len(made) < n:
         kind = next((k for k, share in (('conversations', conversation_share), ('toolbank', toolbank_share)) if of[k] < share * (len(made) + 1)), 'own')
         if kind == 'conversations': batch = conversation_group(rng, split, min(20, n - len(made)), validation_split, augment)
-        elif kind == 'toolbank': batch = make_group(rng, split, min(20, n - len(made)), 20, validation_split, augment, *schema_practice(rng, split, validation_split))
+        elif kind == 'toolbank': batch = make_group(rng, split, min(20 if split == 'train' else 4, n - len(made)), 20, validation_split, augment, *schema_practice(rng, split, validation_split))
         elif server and rng.random() < STEPS: batch = chained_group(server, rng, min(20, n - len(made)), 20, augment)
         elif server: batch = make_group(rng, split, min(20, n - len(made)), 20, 0.08, augment, server)
         else: batch = coding_group(rng, split, validation_split, decks, min(40, n - len(made)), augment, tool_focused)

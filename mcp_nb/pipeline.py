@@ -15,6 +15,7 @@ from .config import MCPFineTuningConfig, UserError, RunFolder, machine, library_
 from .servers import connect
 from .models import resolve_adapter
 from .quantization import GateFailed
+from .validation import set_names
 from .report import make_report, print_summary
 
 # %% ../nbs/80_pipeline.ipynb #005
@@ -56,9 +57,10 @@ def _literal(name, value, default):
     except (TypeError, ValueError): raise UserError(f'parameter {name!r} must be {kind.__name__}, not {value!r}') from None
 
 def check_names(stages, given: dict) -> None:
-    "Refuse parameters that none of the stages knows."
+    "Refuse parameters that none of the stages knows, and sets of cases that do not exist."
     known = {name for stage in stages for name in stage_parameters(stage)}
     for name in given: one_of(name, known - {'preset', 'run'}, 'parameter')
+    for name in {'sets', 'cases'} & set(given): set_names(given[name])
 
 # %% ../nbs/80_pipeline.ipynb #012
 INPUTS = {'dataset': lambda f: [], 'train': lambda f: [f.dataset], 'validate': lambda f: [f.checkpoints/'metrics.json', f.validation_set], 'benchmark': lambda f: [f.checkpoints/'metrics.json', f.validation_set],
