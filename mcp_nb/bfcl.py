@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CATEGORIES', 'OTHERS', 'bfcl_data', 'read_category', 'as_tool', 'as_case', 'bfcl_cases', 'official_checker',
-           'bfcl_verdict', 'run_bfcl', 'bfcl_table']
+           'bfcl_verdict', 'run_bfcl', 'bfcl_rows', 'bfcl_table']
 
 # %% ../nbs/43_bfcl.ipynb #002
 import importlib.util, json, sys, types
@@ -110,12 +110,14 @@ def run_bfcl(
     return dict(categories=scores, failures=failures, others=OTHERS, model=Path(path).name, fingerprint=fingerprint(model=mark))
 
 # %% ../nbs/43_bfcl.ipynb #020
-def bfcl_table(results: dict) -> str:
-    "The figures beside those of others."
+def bfcl_rows(results: dict) -> list:
+    "The figures beside those of others, as rows; the first is the head."
     names = list(results['others'])
-    rows = [('', 'this model', 'n', *names)]
-    for category, s in results['categories'].items():
-        cell = f"{100*s['value']:.1f} ({100*s['ci95'][0]:.1f}-{100*s['ci95'][1]:.1f})" if s['n'] else '-'
-        rows.append((category, cell, str(s['n']), *(str(results['others'][o].get(category, '-')) for o in names)))
+    shown = lambda s: f"{100*s['value']:.1f} ({100*s['ci95'][0]:.1f}–{100*s['ci95'][1]:.1f})" if s['n'] else '–'
+    return [['', 'this model', 'n', *names], *([category, shown(s), str(s['n']), *(str(results['others'][o].get(category, '–')) for o in names)] for category, s in results['categories'].items())]
+
+def bfcl_table(results: dict) -> str:
+    "The same as text."
+    rows = bfcl_rows(results)
     widths = [max(len(r[i]) for r in rows) + 3 for i in range(len(rows[0]))]
     return '\n'.join(''.join(f'{cell:<{w}}' for cell, w in zip(row, widths)).rstrip() for row in rows)

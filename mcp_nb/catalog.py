@@ -72,11 +72,12 @@ def resolve_references(
     if isinstance(ref := schema.get('$ref'), str):
         if ref in inside: return {'type': 'object'}
         target = root
-        for part in ref.lstrip('#/').split('/'): target = target.get(part.replace('~1', '/').replace('~0', '~'), {}) if isinstance(target, dict) else {}
+        for part in filter(None, ref.lstrip('#/').split('/')): target = target.get(part.replace('~1', '/').replace('~0', '~'), {}) if isinstance(target, dict) else {}
         beside = {k: v for k, v in schema.items() if k in ('description', 'default')}
         found = resolve_references(target, root, (*inside, ref), left)
         return {**found, **beside} if isinstance(found, dict) else beside
-    return {k: resolve_references(v, root, inside, left) for k, v in schema.items() if k not in ('$defs', 'definitions')}
+    return {k: {name: resolve_references(s, root, inside, left) for name, s in v.items()} if k == 'properties' and isinstance(v, dict) else resolve_references(v, root, inside, left)
+            for k, v in schema.items() if k not in ('$defs', 'definitions')}
 
 # %% ../nbs/10_catalog.ipynb #016
 _number, _texts = lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v)

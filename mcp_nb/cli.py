@@ -27,16 +27,16 @@ def best_model(run: str = ''):
 # %% ../nbs/81_cli.ipynb #007
 def do_run(a):
     from mcp_nb.pipeline import run_pipeline
-    if not a.server: return run_pipeline(a.preset, a.run, dict(a.parameters), force=a.force) and None
+    if not a.server: return run_pipeline(a.preset or 'cpu', a.run, dict(a.parameters), force=a.force) and None
     from mcp_nb.servers import parse_server
-    run_pipeline('specialist' if a.preset == 'cpu' else a.preset, a.run or parse_server(a.server).name, dict(a.parameters, server=a.server), force=a.force)
+    run_pipeline(a.preset or 'specialist', a.run or parse_server(a.server).name, dict(a.parameters, server=a.server), force=a.force)
 
 def do_stage(a):
     from mcp_nb.pipeline import check_names, run_stage
     from mcp_nb.config import one_of, PRESETS
     given = dict(a.parameters, **{k: v for k, v in dict(model=getattr(a, 'model', ''), cases=getattr(a, 'cases', ''), exporter=getattr(a, 'exporter', '')).items() if v})
-    one_of(a.preset, PRESETS, 'preset'); check_names([a.command], given)
-    run_stage(a.command, a.preset, a.run or a.preset, given, force=True)
+    preset = one_of(a.preset or 'cpu', PRESETS, 'preset'); check_names([a.command], given)
+    run_stage(a.command, preset, a.run or preset, given, force=True)
 
 # %% ../nbs/81_cli.ipynb #009
 def is_stage(a) -> bool:
@@ -44,7 +44,7 @@ def is_stage(a) -> bool:
     from mcp_nb.config import UserError
     alone = a.model or a.cases or a.json
     if alone and a.parameters: raise UserError('-p sets parameters of a run\'s stage and cannot be combined with --model, --cases or --json')
-    return not alone and bool(a.run or a.parameters or a.preset != 'cpu')
+    return not alone and bool(a.run or a.parameters or a.preset)
 
 def do_validate(a):
     if is_stage(a): return do_stage(a)
@@ -100,13 +100,15 @@ def _tools(a):
 def do_call(a):
     from mcp_nb.catalog import shortlist
     from mcp_nb.config import UserError
+    from mcp_nb.schema import problems_of
     if not a.request.strip(): raise UserError("the request is empty")
     tools = _tools(a)
     path, engine = _open(a)
     answer = engine.answer(a.request, shortlist(a.request, tools))
     calls = [dict(tool_name=c.tool_name, parameters=c.parameters) for c in answer.calls]
+    problems = [problem for c in answer.calls for problem in problems_of(c, tools)]
     print(json.dumps(dict(calls=calls, tool_name=calls[0]['tool_name'] if calls else None, parameters=calls[0]['parameters'] if calls else None, text='' if calls else answer.text,
-                          error=answer.error or None, repaired=answer.repaired, latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False))
+                          error=answer.error or None, problems=problems, repaired=answer.repaired, latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False))
 
 # %% ../nbs/81_cli.ipynb #013
 def do_doctor(a):
@@ -165,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
         c = commands.add_parser(name, help=about, description=about); c.set_defaults(does=does); return c
     def stage(name, does, about):
         c = command(name, does, about)
-        c.add_argument('--preset', default='cpu', help='cpu (default), specialist, general, from_base, cpu_long, tiny, phi4_24gb, phi4_80gb')
+        c.add_argument('--preset', default='', help='cpu (default), specialist (default with --server), general, from_base, cpu_long, tiny, phi4_24gb, phi4_80gb')
         c.add_argument('--run', default='', help='name of the run (default: the preset)')
         c.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='set one parameter, as papermill does')
         return c

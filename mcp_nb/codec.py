@@ -188,10 +188,11 @@ _TEMPLATE = r"""
   {%- for c in name %}{% set ns.w = ns.w + (c if c in 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_' else '_') %}{% endfor -%}
   {{- '_' if not ns.w or ns.w[0] in '0123456789' else '' }}{{ ns.w }}{{ '_' if ns.w in KEYWORDS else '' -}}
 {%- endmacro -%}
+{%- macro plain(text) -%}{{ text.replace('\n', '\\n').replace('\r', '\\r') }}{%- endmacro -%}
 {%- macro type(s) -%}
   {%- if s is not mapping %}any
-  {%- elif s.enum is defined %}{{ s.enum|join('|') }}
-  {%- elif s.const is defined %}{{ s.const }}
+  {%- elif s.enum is defined %}{{ plain(s.enum|join('|')) }}
+  {%- elif s.const is defined %}{{ plain(s.const|string) }}
   {%- elif s.anyOf is defined or s.oneOf is defined -%}
     {%- set ns = namespace(w=[]) -%}
     {%- for x in (s.anyOf or s.oneOf) %}{% set ns.w = ns.w + [type(x)] %}{% endfor %}{{ ns.w|join('|') }}
@@ -205,7 +206,7 @@ _TEMPLATE = r"""
 {%- endmacro -%}
 {%- macro hint(s) -%}{% if s is mapping and s.description is string %}{{ (s.description|trim).split('\n')[0][:80]|trim }}{% endif %}{%- endmacro -%}
 {%- macro parameters(s, inner=false) -%}
-  {%- for k, v in (s.properties or {}).items() %}{{ ', ' if not loop.first }}{{ k if inner else identifier(k) }}{{ '' if k in (s.required or []) else '?' }}: {{ type(v) }}{{ ' "' + hint(v) + '"' if hint(v) }}{% endfor -%}
+  {%- for k, v in (s.properties or {}).items() %}{{ ', ' if not loop.first }}{{ plain(k) if inner else identifier(k) }}{{ '' if k in (s.required or []) else '?' }}: {{ type(v) }}{{ ' "' + hint(v) + '"' if hint(v) }}{% endfor -%}
 {%- endmacro -%}
 {%- macro literal(v) -%}
   {%- if v is string and ('\n' in v or ("'" in v and '"' in v)) -%}
@@ -269,7 +270,7 @@ def render(
     template = _compile_jinja_template(chat_template(family))
     return template.render(messages=messages, tools=[to_openai(t) for t in tools] or None, add_generation_prompt=generate)
 
-# %% ../nbs/12_codec.ipynb #054
+# %% ../nbs/12_codec.ipynb #056
 def split_prompt(
     query: str,              # the user's request
     tools,                   # the tools in the prompt

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MIXTURE', 'SCHEMA_PRACTICE', 'STEPS', 'category', 'wordings', 'broad_first', 'tool_list', 'coding_group',
            'schema_practice', 'generate', 'tools_of', 'teacher_of', 'make_dataset', 'record', 'save_dataset',
-           'data_card', 'load_examples']
+           'data_card', 'without_requests', 'load_examples']
 
 # %% ../nbs/21_dataset.ipynb #002
 import json, math, random
@@ -251,10 +251,16 @@ def data_card(data: dict, config: MCPFineTuningConfig) -> dict:
                 bank=dict(frames=len(phrase_bank()), wordings=sum(len(f['say']) for f in phrase_bank()), authors=len({f['origin'] for f in phrase_bank()})),
                 toolbank=dict(servers=len(servers()), tools=sum(len(s.tools) for s in servers()), wordings=sum(len(f['say']) for s in servers() for f in s.frames), authors=len({s.origin for s in servers()})),
                 tools_shown={s: len(tool_keys(v)) for s, v in splits.items()},
-                balance=balance(data['train']), dropped=data['dropped'], execution=data.get('execution', {}), teacher=data.get('teacher', {}), leakage=leakage(data['train'], data['validation']),
+                balance=balance(data['train']), without_requests=without_requests(data), dropped=data['dropped'], execution=data.get('execution', {}), teacher=data.get('teacher', {}), leakage=leakage(data['train'], data['validation']),
                 fingerprint=fingerprint(bank=sha256_of(*sorted(data_file('bank').iterdir(), key=lambda f: f.name), data_file('values.json')), toolbank=sha256_of(data_file('toolbank'))))
 
 # %% ../nbs/21_dataset.ipynb #034
+def without_requests(data: dict) -> list[str]:
+    "The server's tools that no training example calls."
+    called = {c.tool_name for e in data['train'] for c in e.calls}
+    return [t.name for t in data.get('server_tools') or () if t.name not in called]
+
+# %% ../nbs/21_dataset.ipynb #037
 def load_examples(
     path,                        # a dataset file (`Path`)
 ) -> list[Example]:

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'LEVELS', 'HIDDEN', 'opening', 'reference', 'minutes_by_notebook', 'rows_as_table', 'notebook_table',
-           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'for_readers', 'executed', 'links_from',
-           'as_markdown', 'readme_text', 'make_readme', 'without_numbers', 'check_readme', 'main']
+           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'learning_curve', 'servers_table',
+           'for_readers', 'executed', 'links_from', 'as_markdown', 'readme_text', 'make_readme', 'without_numbers',
+           'check_readme', 'main']
 
 # %% ../nbs/90_docs.ipynb #002
 import argparse, difflib, posixpath, re
@@ -112,6 +113,35 @@ def gate_words(comparison: dict) -> list:
     return [f"Gates passed: {len(gates) - len(bad)} of {len(gates)}" + (f"; failed: {', '.join(bad)}." if bad else '.')] if gates else []
 
 # %% ../nbs/90_docs.ipynb #020
+def learning_curve(
+    folder=None,     # a `RunFolder`; default: the reference run
+) -> str:
+    "Examples and minutes against loss and whole answers right on the development split, as Markdown."
+    record = read_json((folder or reference()).metrics)
+    at = {}
+    for h in record['history']: at.setdefault(h['step'], {}).update(h)
+    part = lambda step: step / record['steps']
+    rows = [[f"{part(step) * record['lineage'][-1]['examples']:,.0f}", f"{part(step) * record['seconds'] / 60:.0f}", f"{h['eval_loss']:.3f}", f"{100 * h['eval_exact']:.1f}"]
+            for step, h in at.items() if 'eval_exact' in h]
+    return rows_as_table([['examples', 'minutes', 'loss', 'answers right, %'], *rows])
+
+# %% ../nbs/90_docs.ipynb #023
+def servers_table(
+    folder=None,     # holds a run's records for each server; default: outputs/reference_servers
+    about: str = 'validation',   # the set, or the beginning of its name
+) -> str:
+    "Whole answers right for each server, by the bare base, the general model and its specialist, as Markdown."
+    rows = []
+    for path in sorted((Path(folder) if folder else reference('reference_servers').path).glob('*/benchmark/*.json')):
+        made, record = run_folder(str(path.parents[1])), read_json(path)
+        for name in (n for n in record['sets'] if n.startswith(about)):
+            gain = next(p for p in record['paired'] if p['b'] == 'baseline' and p['set'] == name)
+            minutes = sum(s.get('seconds', 0) for s in read_json(made.params)['stages'].values()) / 60
+            rows.append([made.path.name, record['sets'][name]['n'], *(percent(record['engines'].get(e, {}).get('scores', {}).get(name, {}).get('exact')) for e in ('baseline', 'general', 'fine-tuned', 'int8')),
+                         f"{-gain['difference']:+.1f} ({-gain['ci95'][1]:.1f} to {-gain['ci95'][0]:.1f}, n = {gain['n']})", f'{minutes:.1f}'])
+    return rows_as_table([['server', 'n', 'bare base', 'general model', '**specialist**', 'its INT8', 'gained over the base, points', 'minutes'], *rows])
+
+# %% ../nbs/90_docs.ipynb #026
 HIDDEN = r'^#\|\s*(hide|default_exp|include\s*:\s*false)\b'
 
 def for_readers(notebook):
@@ -131,7 +161,7 @@ def executed(
     try: return NotebookClient(notebook, timeout=600, kernel_name='python3', resources=dict(metadata=dict(path=str(folder)))).execute()
     except CellExecutionError as e: raise UserError(f'a cell of the notebook failed: {e.ename}: {str(e.evalue)[:200]}') from None
 
-# %% ../nbs/90_docs.ipynb #023
+# %% ../nbs/90_docs.ipynb #029
 def links_from(
     text: str,       # Markdown, written in `folder`
     folder: str,     # relative to where the text will lie
@@ -141,7 +171,7 @@ def links_from(
     move = lambda part: re.sub(local, lambda m: posixpath.normpath(posixpath.join(folder, m[1])), part)
     return ''.join(part if part.startswith('```') else move(part) for part in re.split(r'(^```.*?^```)', text, flags=re.M | re.S))
 
-# %% ../nbs/90_docs.ipynb #025
+# %% ../nbs/90_docs.ipynb #031
 def as_markdown(
     notebook,        # executed
     folder: str = 'nbs',
@@ -153,7 +183,7 @@ def as_markdown(
     text = re.sub(r'[ \t]+$', '', text, flags=re.M)
     return re.sub(r'\n{3,}', '\n\n', links_from(text, folder)).strip() + '\n'
 
-# %% ../nbs/90_docs.ipynb #028
+# %% ../nbs/90_docs.ipynb #034
 def readme_text() -> str:
     "The index notebook, executed now, as the text of README.md."
     index = project_root()/'nbs'/'index.ipynb'
@@ -166,7 +196,7 @@ def make_readme(
     "Write README.md from the index notebook."
     return write_text(target or project_root()/'README.md', readme_text())
 
-# %% ../nbs/90_docs.ipynb #030
+# %% ../nbs/90_docs.ipynb #036
 def without_numbers(text: str) -> list[str]:
     "The lines of a text, every number replaced by a mark."
     return re.sub(r'\d[\d.,]*', '#', text).splitlines()
@@ -180,7 +210,7 @@ def check_readme(
     written = path.read_text(encoding='utf-8') if path.exists() else ''
     return list(difflib.unified_diff(without_numbers(written), without_numbers(due or readme_text()), 'written', 'due', lineterm='', n=0))
 
-# %% ../nbs/90_docs.ipynb #033
+# %% ../nbs/90_docs.ipynb #039
 def main(arguments=None) -> int:
     "Write README.md; with `--check`, only say whether it is in step (status 1 if not)."
     parser = argparse.ArgumentParser('docs', description='README.md from nbs/index.ipynb')

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'INPUTS', 'OUTPUTS', 'stage_notebook', 'stage_parameters', 'parameters_for', 'check_names', 'mark_of',
-           'is_done', 'load_params', 'run_stage', 'StageFailed', 'run_pipeline']
+           'is_done', 'load_params', 'run_stage', 'StageFailed', 'run_pipeline', 'have_changed']
 
 # %% ../nbs/80_pipeline.ipynb #002
 import ast, os, sys, time
@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 import nbformat
 from .config import MCPFineTuningConfig, UserError, RunFolder, machine, library_versions, make_config, one_of, project_root, read_json, run_folder, sha256_of, write_json
+from .catalog import to_mcp
 from .servers import connect
 from .models import resolve_adapter
 from .quantization import GateFailed
@@ -141,7 +142,9 @@ def run_pipeline(
     config = make_config(preset, **{k: v for k, v in (given or {}).items() if k in {f.name for f in fields(MCPFineTuningConfig)}})
     if config.server:                                         # a specialist is judged on its own server, beside the general model
         given = dict(dict(sets='validation', peers='general'), **given)
-        with connect(config.server) as session: session.tools()                  # a server that does not start is found before any work
+        with connect(config.server) as session: tools = session.tools()          # a server that does not start is found before any work
+        if changed := have_changed(tools, folder): print('the tools of the server have changed: everything is made anew', flush=True)
+        force = force or changed
     resolve_adapter(config.adapter, config.model_name)
     check_names(stages, given or {})
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -153,3 +156,12 @@ def run_pipeline(
     print(); print_summary(folder); print(f'\nreport: {report}', flush=True)
     if failed: raise failed
     return report
+
+# %% ../nbs/80_pipeline.ipynb #019
+def have_changed(
+    tools,                       # what the server lists now
+    folder: RunFolder,
+) -> bool:                       # False where nothing was made yet
+    "Does a server list other tools than when this run's data was made?"
+    then = folder.dataset.with_name('server_tools.json')
+    return then.exists() and read_json(then) != [to_mcp(t) for t in tools]

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['ORDERS', 'ServerAddress', 'parse_server', 'read_servers', 'Limits', 'Result', 'Session', 'connect', 'orders_in',
-           'without_orders', 'usable_tools']
+           'without_orders', 'words_in', 'usable_tools']
 
 # %% ../nbs/11_servers.ipynb #002
-import contextlib, logging, math, os, re, shlex, tempfile
+import contextlib, logging, math, os, re, shlex, threading, time
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch
@@ -33,34 +33,46 @@ def parse_server(
     text: str,                       # 'npx -y @scope/server DIR', 'https://host/mcp', or 'path/.mcp.json' (with '#name' where it lists several)
 ) -> ServerAddress:
     "A server's address from what a person writes; `UserError` says what is wrong with it."
-    if re.match(r'https?://', text.strip()): return ServerAddress(re.sub(r'\W+', '-', text.split('//', 1)[1]).strip('-'), url=text.strip())
-    path, _, name = text.strip().partition('#')
-    if path.endswith('.json'): return _pick(read_servers(path), name, path)
+    text = text.strip()
+    if re.match(r'https?://', text): return ServerAddress(_plain_name(re.split('[?#]', text.split('//', 1)[1].rpartition('@')[2])[0]), url=text)      # no key or password in a name
     try: words = shlex.split(text)
     except ValueError as e: raise UserError(f'cannot read the server command {text!r}: {e}') from None
     if not words: raise UserError('the server is empty: give a command, a URL or a .mcp.json file')
+    path, _, name = text.partition('#')
+    if path.endswith('.json') and (len(words) == 1 or Path(path).exists()): return _pick(_listed(path), name, path)
     return ServerAddress(_short_name(words), tuple(words))
 
+
+# %% ../nbs/11_servers.ipynb #008
+def _plain_name(text):
+    "A name that can stand in a report, and be a folder."
+    return re.sub(r'[^\w@.]+', '-', text).strip('-.@') or 'server'
+
 def _short_name(words):
-    "`npx -y @modelcontextprotocol/server-memory` is called server-memory, `python -m mcp_server_git` mcp_server_git."
+    "`npx -y @modelcontextprotocol/server-memory` is called server-memory, `python -m mcp_server_git` mcp_server_git, `node weather/build/index.js` weather."
     launchers = {'npx', 'uvx', 'uv', 'tool', 'run', 'python', 'python3', 'node', 'bunx', 'deno', 'pipx', 'docker', 'exec', 'dlx', 'pnpm'}
-    known = [w for w in words if not w.startswith('-') and Path(w).name not in launchers and '=' not in w]
-    return re.sub(r'(\.(py|js|mjs|ts))$|@[\d.]+$|@latest$', '', Path((known or words)[0]).name) or 'server'
+    known = [w for w in words if not w.startswith('-') and Path(w).name not in launchers and '=' not in w] or words
+    parts = [re.sub(r'(\.(py|js|mjs|cjs|ts))$|@[\d.]+$|@latest$', '', part) for part in Path(known[0]).parts]
+    return _plain_name(next((p for p in reversed(parts) if p not in {'index', 'main', 'server', 'cli', 'app', 'dist', 'build', 'src', 'bin', 'lib', '/', '.', '..'}), parts[-1]))
 
-def _pick(servers, name, path):
-    if name: return {s.name: s for s in servers}[one_of(name, {s.name for s in servers}, f'server in {path}')]
-    if len(servers) == 1: return servers[0]
-    raise UserError(f"{path} lists {len(servers)} servers: add one of {', '.join('#' + s.name for s in servers)}")
+def _pick(listed, name, path):
+    if not name and len(listed) > 1: raise UserError(f"{path} lists {len(listed)} servers: add one of {', '.join('#' + n for n in listed)}")
+    name = one_of(name, listed, f'server in {path}') if name else next(iter(listed))
+    return _address(name, listed[name], path)
 
-# %% ../nbs/11_servers.ipynb #010
+# %% ../nbs/11_servers.ipynb #011
 def read_servers(
     path,                            # a file such as .mcp.json: {"mcpServers": {name: {"command", "args", "env"} or {"url", "headers"}}}
 ) -> list[ServerAddress]:
     "All servers of a Claude-style configuration file."
+    return [_address(name, d, path) for name, d in _listed(path).items()]
+
+def _listed(path):
+    "The entries of the file as they are."
     data = read_json(path)
     listed = data.get('mcpServers', data.get('servers')) if isinstance(data, dict) else None
     if not isinstance(listed, dict) or not listed: raise UserError(f'{path}: expected {{"mcpServers": {{name: …}}}}')
-    return [_address(name, d, path) for name, d in listed.items()]
+    return listed
 
 def _address(name, d, path):
     "One entry of the file."
@@ -68,20 +80,22 @@ def _address(name, d, path):
     if not isinstance(d.get('args', []), list) or not all(isinstance(d.get(k, {}), dict) for k in ('env', 'headers')): raise UserError(f'{path}: server {name!r}: "args" must be a list, "env" and "headers" objects')
     fill = lambda text: re.sub(r'\$\{(\w+)(?::-([^}]*))?\}', lambda m: _variable(m, name, path), str(text))
     pairs = lambda key: tuple((k, fill(v)) for k, v in d.get(key, {}).items())
-    if 'url' in d: return ServerAddress(name, url=fill(d['url']), headers=pairs('headers'))
-    return ServerAddress(name, (fill(d['command']), *map(fill, d.get('args', []))), environment=pairs('env'), folder=fill(d.get('cwd', '')))
+    if d.get('type') == 'sse': raise UserError(f'{path}: server {name!r} speaks the old SSE transport, which is not supported: use its streamable HTTP address, with "type": "http"')
+    if isinstance(d.get('url'), str): return ServerAddress(_plain_name(name), url=fill(d['url']), headers=pairs('headers'))
+    return ServerAddress(_plain_name(name), (fill(d['command']), *map(fill, d.get('args', []))), environment=pairs('env'), folder=fill(d.get('cwd') or ''))
 
 def _variable(match, name, path):
     value = os.environ.get(match[1], match[2])
     if value is None: raise UserError(f'{path}: server {name!r} needs the environment variable {match[1]}, which is not set')
     return value
 
-# %% ../nbs/11_servers.ipynb #013
+# %% ../nbs/11_servers.ipynb #014
 @dataclass
 class Limits:
     "What a server may take before it is cut off."
     start: float = 60.0              # seconds to start, shake hands and list its tools (npx may have to install first)
     call: float = 30.0               # seconds for one call
+    stop: float = 10.0               # seconds to say goodbye
     pages: int = 200                 # pages of a tool list
     tools: int = 5_000
     result: int = 200_000            # characters kept of a call's result
@@ -93,7 +107,7 @@ class Result:
     structured: object = None
     failed: bool = False
 
-# %% ../nbs/11_servers.ipynb #014
+# %% ../nbs/11_servers.ipynb #015
 class Session:
     "A running conversation with a server; made by `connect`."
     def __init__(self, address, portal, client, limits, errors): self.address, self.portal, self.client, self.limits, self.errors = address, portal, client, limits, errors
@@ -107,14 +121,13 @@ def connect(
     from anyio.from_thread import start_blocking_portal
     address, limits = parse_server(address) if isinstance(address, str) else address, limits or Limits()
     logging.getLogger('mcp').setLevel(logging.CRITICAL)         # it logs a traceback for each line that is not JSON
-    with tempfile.TemporaryFile('w+') as errors, start_blocking_portal() as portal:
-        said = lambda: _last_words(errors)
+    with _listening() as (errors, said), start_blocking_portal() as portal:
         with _one_line(address, limits.start, said): client = portal.wrap_async_context_manager(_client(address, limits, errors)); opened = client.__enter__()
         try: yield Session(address, portal, opened, limits, said)
         finally:
             with contextlib.suppress(Exception): client.__exit__(None, None, None)
 
-# %% ../nbs/11_servers.ipynb #015
+# %% ../nbs/11_servers.ipynb #016
 @contextlib.asynccontextmanager
 async def _client(address, limits, errors):
     "The connected client of the `mcp` package; its start has a deadline, its life has none."
@@ -122,11 +135,12 @@ async def _client(address, limits, errors):
     from mcp import Client, StdioServerParameters
     from mcp.client.stdio import stdio_client
     if address.url: transport = await _http(address)
-    else: transport = stdio_client(StdioServerParameters(command=address.command[0], args=list(address.command[1:]), env={**_passed_on(), **dict(address.environment)}, cwd=address.folder or None, encoding_error_handler='replace'), errlog=errors)
+    else: transport = stdio_client(StdioServerParameters(command=address.command[0], args=list(address.command[1:]), env={**_passed_on(address.command[0]), **dict(address.environment)}, cwd=address.folder or None, encoding_error_handler='replace'), errlog=errors)
     with anyio.CancelScope(deadline=anyio.current_time() + limits.start) as scope:
         async with Client(transport) as client:
             scope.deadline = math.inf
-            yield client
+            try: yield client
+            finally: scope.deadline = anyio.current_time() + limits.stop       # a server that does not let go is let go of
     if scope.cancelled_caught: raise TimeoutError
 
 async def _http(address):
@@ -136,11 +150,12 @@ async def _http(address):
     from mcp.shared._httpx_utils import create_mcp_http_client
     return streamable_http_client(address.url, http_client=create_mcp_http_client(headers=dict(address.headers)))
 
-def _passed_on():
-    "What launchers need to find their registries; nothing else of the user's environment reaches a server unless the address says so."
-    return {k: v for k, v in os.environ.items() if k.lower().startswith(('npm_config_', 'uv_', 'pip_')) or k.lower() in ('http_proxy', 'https_proxy', 'no_proxy', 'node_path', 'tmpdir', 'virtual_env')}
+def _passed_on(program):
+    "What a launcher needs to find its registry; nothing else of the user's environment reaches a server unless the address says so."
+    registry = {'npx': 'npm_config_', 'npm': 'npm_config_', 'pnpm': 'npm_config_', 'bunx': 'npm_config_', 'uvx': 'uv_', 'uv': 'uv_', 'pipx': 'pip_'}.get(Path(program).stem)
+    return {k: v for k, v in os.environ.items() if registry and k.lower().startswith(registry) or k.lower() in ('http_proxy', 'https_proxy', 'no_proxy', 'node_path', 'tmpdir', 'virtual_env')}
 
-# %% ../nbs/11_servers.ipynb #017
+# %% ../nbs/11_servers.ipynb #018
 @contextlib.contextmanager
 def _one_line(address, seconds, said=lambda: ''):
     "Turn whatever a server does wrong into one `UserError` line."
@@ -153,7 +168,9 @@ def _one_line(address, seconds, said=lambda: ''):
         elif isinstance(cause, FileNotFoundError) and address.command: reason = f'cannot be started: no program {address.command[0]!r}' if not address.folder else f'cannot be started: no program {address.command[0]!r}, or no folder {address.folder!r}'
         elif isinstance(cause, PermissionError): reason = f'cannot be started: {address.command[0]!r} may not be run'
         elif 'connection closed' in str(cause).lower(): reason = 'stopped before it answered'
-        elif address.url and 'connect' in type(cause).__name__.lower(): reason = f'cannot be reached: nothing answers at {address.url}'
+        elif address.url and 'certificate' in str(cause).lower(): reason = f'cannot be reached: its certificate is not accepted: {_short(str(cause))}'
+        elif address.url and 'connect' in type(cause).__name__.lower(): reason = f'cannot be reached: nothing answers at {_without_secrets(address.url)}'
+        elif address.url and 'error response' in str(cause): reason = f'refused: {_without_secrets(address.url)} answered with an error status (is the path right? does it want a key? "headers" in .mcp.json hold one)'
         else: reason = f'answered nonsense or an error: {type(cause).__name__}: {_short(str(cause))}'
         raise UserError(f'{name} {reason}' + (f' (it said: {words})' if words else '')) from None
 
@@ -164,14 +181,26 @@ def _first_cause(error):
 
 def _short(text, n=160): return re.sub(r'\s+', ' ', ''.join(c if c.isprintable() or c.isspace() else '?' for c in text)).strip()[:n]
 
-def _last_words(errors):
-    "The last line that a server wrote to its standard error."
-    errors.flush(); size = os.fstat(errors.fileno()).st_size
-    written = os.pread(errors.fileno(), 4000, max(0, size - 4000)).decode(errors='replace')
-    lines = [line for line in written.splitlines() if line.strip()]
-    return _short(lines[-1]) if lines else ''
+def _without_secrets(url): return re.sub(r'//[^/@]*@|\?.*', lambda m: '//' if m[0].startswith('//') else '', url)
+
 
 # %% ../nbs/11_servers.ipynb #019
+@contextlib.contextmanager
+def _listening(kept: int = 4000):
+    "A stream for a program's standard error, and a function that tells its last line; of a flood, only the end is kept."
+    end, start = os.pipe()
+    last = bytearray()
+    def drain():
+        with open(end, 'rb', buffering=0) as stream:
+            while data := stream.read(65536): last.extend(data); del last[:-kept]
+    threading.Thread(target=drain, daemon=True).start()
+    def said():
+        time.sleep(0.05)                                     # what was written a moment ago has to come through the pipe
+        lines = [line for line in last.decode(errors='replace').splitlines() if line.strip()]
+        return _short(lines[-1]) if lines else ''
+    with open(start, 'w') as stream: yield stream, said
+
+# %% ../nbs/11_servers.ipynb #021
 @patch
 def tools(self: Session) -> tuple[Tool, ...]:
     "All tools of the server, page by page; what had to be left out is in `self.left_out` as (name, reason)."
@@ -194,13 +223,13 @@ def tools(self: Session) -> tuple[Tool, ...]:
 
 def _refuse(address, reason): raise UserError(f'server {address.name!r} {reason}')
 
-# %% ../nbs/11_servers.ipynb #021
+# %% ../nbs/11_servers.ipynb #023
 ORDERS = {name: re.compile(pattern, re.I | re.S) for name, pattern in {
-    'it tells the model to ignore its instructions': r'\b(ignore|disregard|forget|override)\b[^.]{0,40}\b(instruction|rule|prompt|guideline|polic)',
+    'it tells the model to ignore its instructions': r'\b(ignore|disregard|forget|override)\b[^.]{0,30}\b(all|any|previous|prior|earlier|above|other|your|my|the|system|these|those)\b[^.]{0,20}\b(instruction|prompt|guideline|rules\b)',
     'it wants something kept from the user': r"\b(do not|don't|never|without)\s+(\w+\s+){0,2}(tell|mention|inform|reveal|notify|alert|show)\w*\b[^.]{0,30}\buser",
     'it asks for private files': r'(\.ssh\b|id_rsa|id_ed25519|/etc/(passwd|shadow)|\.aws/credentials|\.netrc|mcp\.json)',
     'it speaks for the system': r'<\s*/?\s*\|?\s*(important|system|instructions?|secret|im_start|im_end|start_of_turn|end_of_turn|tool_use)\b',
-    'it wants to be called before or instead of others': r'\b(always|must)\b[^.]{0,30}\b(call|use|invoke|run)\b[^.]{0,30}\b(first|before (any|all|every)|instead of)',
+    'it wants to be called before or instead of others': r'\b(always|must)\b[^.]{0,30}\b(call|use|invoke|run)\b[^.]{0,30}\b(before (any|all|every)|instead of)',
     'it holds invisible characters': '[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\x1b\U000e0000-\U000e007f]'}.items()}
 
 def orders_in(text: str) -> str:
@@ -219,7 +248,15 @@ def without_orders(tool: Tool) -> tuple[Tool, list[str]]:
     parameters = clean(tool.parameters)
     return Tool(tool.name, '' if reason else tool.description, parameters), found
 
-# %% ../nbs/11_servers.ipynb #022
+def words_in(schema) -> list[str]:
+    "The texts of a schema that reach a prompt and cannot be withheld: names of parameters, choices, constants."
+    if isinstance(schema, list): return [w for s in schema for w in words_in(s)]
+    if not isinstance(schema, dict): return []
+    own = [*schema.get('properties', {}), *schema.get('enum', []), *([schema['const']] if 'const' in schema else [])]
+    inside = [*schema.get('properties', {}).values(), *(v for k, v in schema.items() if k != 'properties')]
+    return [w for w in own if isinstance(w, str)] + words_in(inside)
+
+# %% ../nbs/11_servers.ipynb #024
 def usable_tools(
     wire,                            # tool definitions as MCP sends them
 ) -> tuple:                          # the `Tool`s, and (what, reason) for each that cannot be used, or whose text was withheld
@@ -231,13 +268,14 @@ def usable_tools(
         except (UserError, AttributeError, TypeError, RecursionError) as e: left_out.append((_short(str(name))[:60], _short(str(e)))); continue
         if problem := schema_problem(tool): left_out.append((_short(name)[:60], f'its schema cannot be used: {_short(problem)}')); continue
         if name in names: left_out.append((_short(name)[:60], 'listed twice')); continue
+        if reason := next(filter(None, map(orders_in, [name, *words_in(tool.parameters)])), ''): left_out.append((_short(name)[:60], f'in a name or a choice, {reason}')); continue
         names.add(name)
         clean, withheld = without_orders(tool)
         left_out += [(f'the text of {_short(name)[:60]}', reason) for reason in withheld]
         kept.append(clean)
     return tuple(kept), left_out
 
-# %% ../nbs/11_servers.ipynb #026
+# %% ../nbs/11_servers.ipynb #028
 @patch
 def call(self: Session, name: str, arguments: dict | None = None) -> Result:
     "Call a tool; a failure that the tool itself reports is a `Result` with `failed`, one of the connection a `UserError`."

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SQL', 'VERBS', 'SAYING', 'PLAIN', 'SENTENCES', 'STATEMENTS', 'INFINITIVE', 'spoken_values', 'quoted_options',
-           'path_kind', 'a_value', 'imperative', 'heads', 'sayings', 'switch_sayings', 'frames_for', 'synthesize']
+           'given_examples', 'path_kind', 'a_value', 'matching', 'imperative', 'heads', 'sayings', 'switch_sayings',
+           'frames_for', 'synthesize']
 
 # %% ../nbs/15_synthesis.ipynb #002
-import random, re
+import math, random, re
 from functools import cache
 from .schema import Tool, ToolCall, bucket, normalized, problems_of
 from .catalog import name_words
@@ -38,6 +39,8 @@ def _sql(text, rng):
     fill = dict(t=rng.choice(_TABLES), c=rng.choice(_COLUMNS), d=rng.choice(_NUMBERS), n=rng.randint(1, 500), v=rng.choice(_known('city')))
     return rng.choice(SQL[kind]).format(**fill)
 
+
+# %% ../nbs/15_synthesis.ipynb #010
 @cache
 def _known(word, mark=''):
     "The bank's plain texts for parameters of that name: one author's `email` is an address, another's a switch."
@@ -49,10 +52,12 @@ _BY_FORMAT = {
     'time': lambda rng: f'{rng.randint(0, 23):02}:{rng.choice([0, 0, 15, 30, 45, rng.randint(0, 59)]):02}',
     'date-time': lambda rng: f"{_BY_FORMAT['date'](rng)}T{_BY_FORMAT['time'](rng)}:00Z",
     'email': lambda rng: rng.choice(_known('email', '@')), 'uri': lambda rng: rng.choice(value_bank()['url'] if rng.random() < 0.5 else _known('url', '://')),
+    'ipv4': lambda rng: '.'.join(str(rng.randint(1, 254)) for _ in range(4)), 'ipv6': lambda rng: f'2001:db8::{rng.randint(1, 65535):x}',
+    'hostname': lambda rng: f"{rng.choice(['www', 'api', 'db1', 'mail', 'node-7'])}.example.{rng.choice(['com', 'org', 'net'])}", 'duration': lambda rng: rng.choice(['PT{}M', 'PT{}H', 'P{}D']).format(rng.randint(1, 45)),
     'uuid': lambda rng: '-'.join(''.join(rng.choice(_ODD[:6] + _ODD[26:]) for _ in range(n)) for n in (8, 4, 4, 4, 12)),
 }
 
-# %% ../nbs/15_synthesis.ipynb #011
+# %% ../nbs/15_synthesis.ipynb #012
 def quoted_options(
     description,                 # of a parameter
 ) -> tuple:                      # the choices that it names, in quotes; () where they are examples only
@@ -61,7 +66,16 @@ def quoted_options(
     if re.search(r'e\.g|example|such as|like', text, re.I): return ()
     return tuple(dict.fromkeys(re.findall(r"(?<!\w)['\"`]([\w][\w./:+-]{0,30})['\"`]", text)))
 
-# %% ../nbs/15_synthesis.ipynb #013
+# %% ../nbs/15_synthesis.ipynb #015
+def given_examples(
+    schema: dict,                # of a parameter
+) -> list:                       # values; whether they are legal is for the validator to say
+    "The examples and the default that a schema gives, and those in quotes in its description."
+    about = str(schema.get('description') or '')
+    quoted = re.findall(r"['\"`]([^'\"`\n]{1,60})['\"`]", about[m.end():]) if (m := re.search(r'e\.g\.?|for example|examples?:|such as', about, re.I)) and schema.get('type', 'string') == 'string' else []
+    return [v for v in [*schema.get('examples', []), schema.get('default'), *quoted] if v not in (None, '') and not isinstance(v, (bool, list, dict))]
+
+# %% ../nbs/15_synthesis.ipynb #017
 def _text_kind(name, schema, tool):
     "What a text parameter is about: ('format', f), ('sql', text), ('options', values), ('path', kind), ('pool', words), ('odd',) or ('name',)."
     words, about = name_words(name), f"{schema.get('description') or ''}".lower()
@@ -88,7 +102,7 @@ def _text_kind(name, schema, tool):
     if set(words) & {'text', 'content', 'message', 'thought', 'note', 'insight', 'prompt', 'description', 'query', 'goal', 'task', 'question', 'reason', 'comment'} or 'text' in about: return 'pool', ('topic',)
     return ('name',)
 
-# %% ../nbs/15_synthesis.ipynb #015
+# %% ../nbs/15_synthesis.ipynb #019
 def path_kind(
     name: str,                   # a parameter's name
     schema,
@@ -101,7 +115,7 @@ def path_kind(
     kind = _text_kind(re.sub('s$', '', name), schema, tool)
     return {('path', 'file'): 'file', ('path', 'dir'): 'folder'}.get(kind, '')
 
-# %% ../nbs/15_synthesis.ipynb #017
+# %% ../nbs/15_synthesis.ipynb #021
 def _text(kind, rng, split):
     "A text of a kind, as (value, (said, ...))."
     if kind[0] == 'format': value = _BY_FORMAT[kind[1]](rng)
@@ -114,7 +128,7 @@ def _text(kind, rng, split):
     else: value = rng.choice(value_bank()[rng.choice(['symbol', 'service', 'key', 'ns', 'tag', 'user'])])
     return value, (value,)
 
-# %% ../nbs/15_synthesis.ipynb #019
+# %% ../nbs/15_synthesis.ipynb #023
 def a_value(
     name: str,                   # the parameter's name
     schema,                      # its JSON Schema
@@ -127,34 +141,57 @@ def a_value(
     if not isinstance(schema, dict) or depth < 0: return 'x', ('x',)
     choices = schema['enum'] if isinstance(schema.get('enum'), list) and schema['enum'] else [schema['const']] if 'const' in schema else None
     if choices: return (v := rng.choice(choices)), (_said(v), str(v))
+    if (given := given_examples(schema)) and rng.random() < 0.4: return (v := rng.choice(given)), (str(v),)
     options = schema.get('anyOf') or schema.get('oneOf')
-    if isinstance(options, list): return a_value(name, next((o for o in options if isinstance(o, dict) and o.get('type') != 'null'), {}), tool, rng, split, depth - 1)
+    if isinstance(options, list) and not ('type' in schema or 'properties' in schema): return a_value(name, next((o for o in options if isinstance(o, dict) and o.get('type') != 'null'), {}), tool, rng, split, depth - 1)
     kind = schema.get('type')
     if isinstance(kind, list): kind = next((k for k in kind if k != 'null'), 'string')
     if kind == 'boolean': return (v := rng.random() < 0.6), ('yes' if v else 'no', str(v).lower())
     if kind in ('integer', 'number'): return _number(name, schema, kind, rng)
     if kind == 'array': return _several(name, schema, tool, rng, split, depth)
     if kind == 'object' or kind is None and schema.get('properties'): return _object(schema, tool, rng, split, depth)
+    if 'pattern' in schema and (fits := matching(schema['pattern'])): return (v := rng.choice(fits)), (v,)
     return _text(_text_kind(name, schema, tool), rng, split)
+
+
+# %% ../nbs/15_synthesis.ipynb #024
+@cache
+def matching(
+    pattern: str,                # a regular expression of a schema; somebody's text, so the validator's engine reads it, which has a limit
+    most: int = 4000,            # texts that are tried
+) -> tuple:
+    "Texts of the bank that match a pattern."
+    texts = sorted({v for items in spoken_values().values() for v, _ in items if isinstance(v, str)})
+    one = [Tool('t', '', {'type': 'object', 'properties': {'v': {'type': 'string', 'pattern': pattern}}})]
+    return tuple(v for v in random.Random(0).sample(texts, min(most, len(texts))) if not problems_of(ToolCall('t', {'v': v}), one))
 
 def _said(value): return re.sub(r'(?<=[a-z])(?=[A-Z])|[_-]+', ' ', str(value)).strip().lower() if isinstance(value, str) else str(value)
 
-# %% ../nbs/15_synthesis.ipynb #020
+# %% ../nbs/15_synthesis.ipynb #025
 _FRACTIONAL = {'price', 'amount', 'rate', 'ratio', 'score', 'weight', 'lat', 'lon', 'lng', 'latitude', 'longitude', 'threshold', 'temperature', 'probability', 'factor', 'alpha', 'beta', 'height', 'width', 'radius', 'distance', 'percent', 'confidence', 'a', 'b', 'x', 'y'}
+
+def _bounds(schema, kind):
+    "The least and the largest number that a schema admits; None: no bound."
+    number = lambda k: b if isinstance(b := schema.get(k), (int, float)) and not isinstance(b, bool) else None
+    low, high, above, below = map(number, ('minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'))
+    step = 1 if kind == 'integer' or above is None or below is None or below - above > 2 else (below - above) / 8
+    return above + step if above is not None else low, below - step if below is not None else high
 
 def _number(name, schema, kind, rng):
     "A number within the bounds, from the bank where it knows the name."
-    low, high = (b if isinstance(b := schema.get(k), (int, float)) and not isinstance(b, bool) else None for k in ('minimum', 'maximum'))
+    low, high = _bounds(schema, kind)
     broken = kind == 'number' and bool(_FRACTIONAL & set(name_words(name)))                    # prices and rates have decimals; heads, tails and counts do not
     fits = [i for i in spoken_values().get(tuple(name_words(name)), ()) if type(i[0]) in ((int, float) if broken else (int,)) and (low is None or i[0] >= low) and (high is None or i[0] <= high)]
     if len(fits) > 5 and rng.random() < 0.7: return rng.choice(fits)
-    low = 1 if low is None else low
-    high = max(low, low + rng.choice([5, 20, 100, 1000]) if high is None else high)
-    whole = not broken and float(low).is_integer() and max(low, 1) + 1 <= high or kind == 'integer' or rng.random() < 0.3
-    value = rng.randint(int(low), int(high)) if whole else round(rng.uniform(low, high), rng.choice([1, 2]))
+    span = rng.choice([5, 20, 100, 1000])                                                      # a largest number of nine thousand billion is no hint
+    if low is None: low = 1 if high is None or high >= 1 else high - span
+    high = low + span if high is None or high - low > 100_000 else max(low, high)
+    least, most = math.ceil(low), max(math.ceil(low), math.floor(high))
+    whole = kind == 'integer' or most <= high and (not broken and float(low).is_integer() and max(low, 1) + 1 <= high or rng.random() < 0.3)
+    value = rng.randint(least, most) if whole else round(rng.uniform(low, high), rng.choice([1, 2]))
     return value, (str(value),)
 
-# %% ../nbs/15_synthesis.ipynb #022
+# %% ../nbs/15_synthesis.ipynb #027
 def _several(name, schema, tool, rng, split, depth):
     "One to four different items."
     most = schema['maxItems'] if isinstance(schema.get('maxItems'), int) else 4
@@ -168,18 +205,21 @@ def _several(name, schema, tool, rng, split, depth):
     ways = {', '.join(said), ', '.join(said[:-1]) + joint + said[-1] if len(said) > 1 else said[0], ' '.join(said) if not any(' ' in s for s in said) else ', '.join(said)}
     return [v for v, _ in drawn], tuple(sorted(ways))
 
-# %% ../nbs/15_synthesis.ipynb #023
+# %% ../nbs/15_synthesis.ipynb #028
 def _object(schema, tool, rng, split, depth):
     "An object with its required keys and some others."
     required = [k for k in schema.get('required') or () if k in (schema.get('properties') or {})]
     keys = required + [k for k in schema.get('properties') or {} if k not in required and rng.random() < (0.3 if required else 0.6)]
+    more = schema.get('additionalProperties')
+    if not keys and isinstance(more, dict):                                 # a map: any keys, values of one kind
+        schema = dict(properties={k: more for k in rng.sample(value_bank()['key'], rng.choice([1, 1, 2]))}); keys = list(schema['properties'])
     value, style, said = {}, rng.choice(['{} {}', '{}: {}', '{} = {}', '{} is {}']), []
     for k in keys[:8]:
         v, ways = a_value(k, schema['properties'][k], tool, rng, split, depth - 1)
         value[k] = v; said.append(style.format(' '.join(name_words(k)), ways[0]))
     return value, (', '.join(said) or 'empty',)
 
-# %% ../nbs/15_synthesis.ipynb #026
+# %% ../nbs/15_synthesis.ipynb #031
 VERBS = {group[0]: group for group in (
     ('fetch', 'get', 'retrieve', 'pull up', 'download'), ('get', 'fetch', 'give me', 'show me', 'look up', 'pull up', 'retrieve'), ('list', 'show me', 'show', 'give me', 'display', 'list out'), ('show', 'show me', 'display', 'give me', 'let me see'),
     ('read', 'open', 'show me', 'print', 'read out'), ('search', 'find', 'look for', 'search for', 'look up'), ('find', 'search for', 'look for', 'locate'), ('create', 'make', 'add', 'set up', 'create a new'),
@@ -201,7 +241,7 @@ def imperative(
 
 _CUT = re.compile(r'[.;:(,\n]| (?:based on|by their|by the|that|which|as a|as an|in a|in the|for a|for the|from the|from an|from a|using|including|with|via|e\.g|such as|to the|of the given)\b')
 
-# %% ../nbs/15_synthesis.ipynb #028
+# %% ../nbs/15_synthesis.ipynb #033
 def _spoken(verb, rest): return [f'{v} {rest}'.strip() for v in VERBS[verb]]
 
 def heads(
@@ -225,7 +265,7 @@ def heads(
     own = [h for h in dict.fromkeys(found) if _means(h, tool, tools)]
     return own[:most] or found[:2]
 
-# %% ../nbs/15_synthesis.ipynb #029
+# %% ../nbs/15_synthesis.ipynb #034
 def _shared_prefix(tools):
     "How many first words all names share (git_status, git_log: one)."
     names = [name_words(t.name) for t in tools]
@@ -248,7 +288,7 @@ def _means(head, tool, tools):
     own = near(tool)
     return all(near(t) < own for t in tools if t.name != tool.name)
 
-# %% ../nbs/15_synthesis.ipynb #032
+# %% ../nbs/15_synthesis.ipynb #037
 SAYING = {
     ('path', 'file', 'filename', 'filepath', 'uri', 'url', 'link'): ('{}', '{}', 'in {}', 'at {}', 'for {}', 'from {}'), ('dir', 'directory', 'folder', 'repo', 'repository', 'root', 'cwd'): ('in {}', 'in {}', 'under {}', 'at {}', 'for {}', 'from {}'),
     ('name', 'title', 'label'): ('called {}', 'named {}', '{}', 'with the name {}'), ('query', 'topic', 'term', 'keyword', 'keywords', 'pattern', 'search'): ('for {}', '{}', 'about {}', 'matching {}'),
@@ -270,7 +310,7 @@ def sayings(
     qualified = [f'{w.replace("{}", "").strip()} {spoken} {slot}'.strip() for w in short[:2]] if len(words) > 1 else []
     return first * (2 if alone else 1) + qualified + [p.format(w=spoken, s=slot) for p in PLAIN]
 
-# %% ../nbs/15_synthesis.ipynb #034
+# %% ../nbs/15_synthesis.ipynb #039
 def switch_sayings(name: str, on: bool) -> list[str]:
     "Phrases that set a yes-or-no parameter."
     words = name_words(name)
@@ -279,7 +319,7 @@ def switch_sayings(name: str, on: bool) -> list[str]:
     if on: return [f'with {thing}', f'{bare} on', f'{bare}: yes', f'with {bare} enabled', f'turn on {bare}', f'{bare} = true']
     return [f'without {thing}', f'{bare} off', f'{bare}: no', f'with {bare} disabled', f'no {thing}', f'{bare} = false']
 
-# %% ../nbs/15_synthesis.ipynb #037
+# %% ../nbs/15_synthesis.ipynb #042
 SENTENCES = ('{h} {p}', '{h} {p}', '{h} {p}', '{h} {p}', 'please {h} {p}', 'can you {h} {p}?', 'could you {h} {p}', 'would you {h} {p} for me', '{h}, {p}', '{p}: {h}', '{h} ({p})', '{h} - {p}', 'now {h} {p}', 'go ahead and {h} {p}', 'hey, {h} {p}', '{p}, {h}',
              'ok next: {h} {p}', 'time to {h} {p}', "I'd like you to {h} {p}", 'what I need is this: {h} {p}', 'quick one, {h} {p}', 'for the report, {h} {p}', '{h} {p}, that is all', 'when you have a second, {h} {p}')
 STATEMENTS = ('{h} {p}', '{h} {p}', '{h}, {p}', 'hey, {h} {p}', '{h} {p}, that is all', 'hello, {h} {p}', '{p}: {h}')
@@ -293,7 +333,7 @@ def _wording(head, parts, rng):
     text = pattern.format(h=head, p=p)
     return re.sub(r'\s+', ' ', re.sub(r' ([,:?])|\(\)|[,-] ?$', lambda m: m[1] or '', text)).strip(' ,:-')
 
-# %% ../nbs/15_synthesis.ipynb #038
+# %% ../nbs/15_synthesis.ipynb #043
 def frames_for(
     tool: Tool,
     phrases,                     # its `heads`
@@ -324,7 +364,7 @@ def _is_switch(schema):
     kinds = schema.get('type') if isinstance(schema, dict) else None
     return kinds == 'boolean' or isinstance(kinds, list) and 'boolean' in kinds
 
-# %% ../nbs/15_synthesis.ipynb #040
+# %% ../nbs/15_synthesis.ipynb #045
 def _slot_for(tool, name, slots, rng, split, values):
     "The slot of a parameter, filled with values that its schema admits."
     slot = re.sub(r'\W', '_', f't{len(slots)}_{name}'.lower(), flags=re.A)
@@ -338,7 +378,7 @@ def _slot_for(tool, name, slots, rng, split, values):
     slots[slot] = fitting or [('x', ('x',))]
     return slot
 
-# %% ../nbs/15_synthesis.ipynb #042
+# %% ../nbs/15_synthesis.ipynb #047
 def _missing(tool, phrases, slots, rng, split, values):
     "Requests that lack one required parameter, with the question that asks for it: bare ones, and ones that give all the rest."
     found, required = [], [p for p in tool.properties if p in tool.required]
@@ -349,7 +389,7 @@ def _missing(tool, phrases, slots, rng, split, values):
             found.append((_wording(head, [rng.choice(sayings(n, slot)) for n, slot in others] if k else [], rng), f'Which {spoken}?'))
     return found
 
-# %% ../nbs/15_synthesis.ipynb #043
+# %% ../nbs/15_synthesis.ipynb #048
 def synthesize(
     name: str,                   # the server's name
     tools,                       # its `Tool`s
