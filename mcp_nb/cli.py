@@ -91,9 +91,11 @@ def _tools(a):
     from mcp_nb.config import UserError
     if a.tools and a.server: raise UserError('give --tools or --server, not both')
     if not a.server: return load_tools(a.tools) if a.tools else DEFAULT_TOOLS
+    from mcp_nb.codec import written_apart
     from mcp_nb.servers import connect
     with connect(a.server) as session: tools = session.tools()
-    for name, reason in session.left_out: print(f'mcp-nb: left out {name!r}: {reason}', file=sys.stderr)
+    tools, alike = written_apart(tools)
+    for name, reason in session.left_out + alike: print(f'mcp-nb: left out {name!r}: {reason}', file=sys.stderr)
     if not tools: raise UserError(f'server {session.address.name!r} lists no tools')
     return tools
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CALL_OPEN', 'CALL_CLOSE', 'MAX_TEXT', 'MAX_CLOSERS', 'MAX_ARGUMENTS', 'FAMILIES', 'FORMATS', 'identifier',
-           'names_as_written', 'literal', 'render_call', 'render_calls', 'Parsed', 'parse', 'chat_template', 'render',
-           'split_prompt', 'completion']
+           'names_as_written', 'written_apart', 'literal', 'render_call', 'render_calls', 'Parsed', 'parse',
+           'chat_template', 'render', 'split_prompt', 'completion']
 
 # %% ../nbs/12_codec.ipynb #002
 import ast, functools, keyword, math, re, warnings
@@ -39,7 +39,19 @@ def names_as_written(
             raise UserError(f'{what} {other!r} and {name!r} would both be written {identifier(name)!r}: rename one')
     return written
 
-# %% ../nbs/12_codec.ipynb #014
+# %% ../nbs/12_codec.ipynb #012
+def written_apart(
+    tools,           # `Tool`s of one server
+) -> tuple[tuple, list]:     # those that can stand in one list; (name, reason) for the others
+    "Leave out tools whose names, or whose parameters' names, are written like others."
+    kept, left_out = {}, []
+    for tool in tools:
+        try: names_as_written([kept[w].name if (w := identifier(tool.name)) in kept else tool.name, tool.name], 'tools'); names_as_written(tool.properties, f'parameters of {tool.name!r}:')
+        except UserError as e: left_out.append((tool.name, str(e).partition(': rename')[0])); continue
+        kept[identifier(tool.name)] = tool
+    return tuple(kept.values()), left_out
+
+# %% ../nbs/12_codec.ipynb #017
 def literal(
     value,           # a JSON value
 ) -> str:            # a Python literal that `ast.literal_eval` reads back
@@ -49,7 +61,7 @@ def literal(
     body = (value[:-1] if last else value).replace('\\', '\\\\').replace('\r', '\\r').replace('\0', '\\x00').replace("'''", "\\'\\'\\'")
     return "'''" + body + ("\\'" if last else '') + "'''"
 
-# %% ../nbs/12_codec.ipynb #016
+# %% ../nbs/12_codec.ipynb #019
 def render_call(
     call: ToolCall,  # a call
 ) -> str:            # e.g. <tool_use>read(file_path='package.json')</tool_use>
@@ -61,7 +73,7 @@ def render_calls(calls) -> str:
     "Write several calls, one after the other."
     return ''.join(map(render_call, calls))
 
-# %% ../nbs/12_codec.ipynb #021
+# %% ../nbs/12_codec.ipynb #024
 @dataclass(frozen=True)
 class Parsed:
     "What a text says: calls, the text around them, and why a call could not be read ('' if nothing is wrong)."
@@ -73,7 +85,7 @@ class Parsed:
 
 MAX_TEXT, MAX_CLOSERS = 50_000, 20        # characters read, closing tags tried: bounds the work on hostile text
 
-# %% ../nbs/12_codec.ipynb #022
+# %% ../nbs/12_codec.ipynb #025
 class _Unreadable(Exception):
     def __init__(self, error, detail=''): self.error, self.detail = error, detail
 
@@ -89,7 +101,7 @@ def _expression(source):
     if len({k.arg for k in node.keywords}) < len(node.keywords): raise _Unreadable('not_a_call', 'an argument is given twice')
     return node
 
-# %% ../nbs/12_codec.ipynb #026
+# %% ../nbs/12_codec.ipynb #029
 _NEXT_ARGUMENT = re.compile(r', [A-Za-z_]\w*=')
 MAX_ARGUMENTS = 64                        # places looked at where an argument may end
 
@@ -117,7 +129,7 @@ def _is_literal(text):
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError): return False
     return True
 
-# %% ../nbs/12_codec.ipynb #028
+# %% ../nbs/12_codec.ipynb #031
 def _call(node, tools):
     "The `ToolCall` of a call node, with real names where `tools` are given."
     name, parameters, known = node.func.id, {}, None
@@ -142,7 +154,7 @@ def _is_json(value):
     if isinstance(value, int): return value.bit_length() <= 1024                 # longer ones cannot even be printed (Python's limit)
     return value is None or isinstance(value, float) and math.isfinite(value)
 
-# %% ../nbs/12_codec.ipynb #029
+# %% ../nbs/12_codec.ipynb #032
 def parse(
     text: str,       # whatever a model wrote
     tools=None,      # the tools in the prompt; None: accept any name, as written
@@ -170,7 +182,7 @@ def _first_call(text, body):
         if problem.error != 'syntax': break
     raise problem
 
-# %% ../nbs/12_codec.ipynb #040
+# %% ../nbs/12_codec.ipynb #043
 FAMILIES = {
     #         before role        after role      after content        name of the assistant
     'gemma':  ('<start_of_turn>', '\n',           '<end_of_turn>\n',   'model',     '<bos>'),
@@ -179,7 +191,7 @@ FAMILIES = {
     'plain':  ('### ',            '\n',           '\n\n',              'assistant', ''),   # for base models that know no turn marks
 }
 
-# %% ../nbs/12_codec.ipynb #041
+# %% ../nbs/12_codec.ipynb #044
 FORMATS = ['date', 'date-time', 'time', 'duration', 'email', 'uri', 'uuid']        # JSON Schema's, shown as types
 
 _TEMPLATE = r"""
@@ -244,7 +256,7 @@ _TEMPLATE = r"""
 {%- if add_generation_prompt %}BEFORE{{ 'ASSISTANT' }}AFTER{% endif -%}
 """
 
-# %% ../nbs/12_codec.ipynb #042
+# %% ../nbs/12_codec.ipynb #045
 @functools.cache
 def chat_template(
     family: str = 'gemma',   # a name in `FAMILIES`
@@ -256,7 +268,7 @@ def chat_template(
     source = source.replace("'BOS'", repr(bos))
     return source.replace('BEFORE', quote(before)).replace('AFTER', quote(after)).replace('END', quote(end))
 
-# %% ../nbs/12_codec.ipynb #043
+# %% ../nbs/12_codec.ipynb #046
 def render(
     messages,                # `Message`s (or their dicts), in order
     tools=(),                # the `Tool`s the model may call, in the order to show
@@ -270,7 +282,7 @@ def render(
     template = _compile_jinja_template(chat_template(family))
     return template.render(messages=messages, tools=[to_openai(t) for t in tools] or None, add_generation_prompt=generate)
 
-# %% ../nbs/12_codec.ipynb #056
+# %% ../nbs/12_codec.ipynb #059
 def split_prompt(
     query: str,              # the user's request
     tools,                   # the tools in the prompt

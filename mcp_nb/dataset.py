@@ -15,7 +15,7 @@ from functools import cache
 from .config import UserError, data_file, read_json, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, outputs_folder, sha256_of
 from .schema import Example, Tool, normalized, tool_keys
 from .catalog import CODING_TOOLS, CLAUDE_FLOW_TOOLS, DEFAULT_TOOLS, from_mcp, to_mcp
-from .codec import completion, split_prompt
+from .codec import completion, split_prompt, written_apart
 from .phrasebank import NO_TOOL, SLOT, SPLITS, frozen_requests, curated, make_example, other_tools, phrase_bank, split_of
 from .servers import connect
 from .toolbank import Server, make_group, servers, servers_of
@@ -179,7 +179,8 @@ def tools_of(
 ) -> tuple:                      # its name, its tools
     "The tools of a live server; one that lists none is a `UserError`."
     with connect(address) as session: tools = session.tools()
-    for left, reason in session.left_out: print(f'left out {left!r}: {reason}', flush=True)
+    tools, alike = written_apart(tools)
+    for left, reason in session.left_out + alike: print(f'left out {left!r}: {reason}', flush=True)
     if not tools: raise UserError(f'server {session.address.name!r} lists no tools')
     return session.address.name, tools
 

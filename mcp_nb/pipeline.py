@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 from .config import MCPFineTuningConfig, UserError, RunFolder, machine, library_versions, make_config, one_of, project_root, read_json, run_folder, sha256_of, write_json
 from .catalog import to_mcp
+from .codec import written_apart
 from .servers import connect
 from .models import resolve_adapter
 from .quantization import GateFailed
@@ -143,7 +144,7 @@ def run_pipeline(
     if config.server:                                         # a specialist is judged on its own server, beside the general model
         given = dict(dict(sets='validation', peers='general'), **given)
         with connect(config.server) as session: tools = session.tools()          # a server that does not start is found before any work
-        if changed := have_changed(tools, folder): print('the tools of the server have changed: everything is made anew', flush=True)
+        if changed := have_changed(written_apart(tools)[0], folder): print('the tools of the server have changed: everything is made anew', flush=True)
         force = force or changed
     resolve_adapter(config.adapter, config.model_name)
     check_names(stages, given or {})
