@@ -326,10 +326,10 @@ def _one(rng, sources, pool, others, tools, augment):
     silent = lambda query, reply, source, level: Example(spoken(said := in_register(query, rng, False, '') if augment else query, fill(server, [n for n in dict.fromkeys(SLOT.findall(said)) if n in server.slots], rng, others)), (), short_reply(reply), tools, source, level, f'{bucket(normalized(query)):.12f}')
     unserved = lambda e, source: e and replace(e, calls=(), reply=NO_TOOL, source=source, difficulty='hard')
     call = lambda s, names, of: (f := rng.choice(of)) and make_call_example(s, names, f, rng.choice(f['say']), rng, tools, augment, others)
-    if r < 0.13 and server.missing and whole: return silent(*rng.choice(server.missing), 'toolbank:missing', 'hard')
-    if r < 0.27 and len(sources) == 1 and whole and server.none: return silent(rng.choice(server.none), NO_TOOL, 'toolbank:none', 'medium')
-    if r < 0.3 and left: return unserved(call(server, as_is(server), left), 'toolbank:left out')
-    if r < 0.25 and not any(GENERIC.search(t.name) for t in tools):
+    if r < 0.2 and server.missing and whole: return silent(*rng.choice(server.missing), 'toolbank:missing', 'hard')
+    if r < 0.32 and len(sources) == 1 and whole and server.none: return silent(rng.choice(server.none), NO_TOOL, 'toolbank:none', 'medium')
+    if r < 0.4 and left: return unserved(call(server, as_is(server), left), 'toolbank:left out')
+    if r < 0.35 and not any(GENERIC.search(t.name) for t in tools):
         away = drawn(pool, rng)
         if away.origin == server.origin or any(away.name == s.name for s, *_ in sources): return None
         return unserved(call(away, as_is(away), away.frames), 'toolbank:unserved')
