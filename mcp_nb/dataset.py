@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIXTURE', 'SCHEMA_PRACTICE', 'STEPS', 'category', 'wordings', 'broad_first', 'tool_list', 'coding_group',
-           'schema_practice', 'generate', 'tools_of', 'teacher_of', 'make_dataset', 'record', 'save_dataset',
-           'data_card', 'without_requests', 'load_examples']
+           'schema_practice', 'generate', 'tools_of', 'teacher_of', 'not_held_out', 'make_dataset', 'record',
+           'save_dataset', 'data_card', 'without_requests', 'load_examples']
 
 # %% ../nbs/21_dataset.ipynb #002
 import json, math, random
@@ -194,12 +194,23 @@ def teacher_of(
     return Teacher(config.teacher_replies or outputs_folder()/'teacher.jsonl', config.teacher, config.teacher_model)
 
 # %% ../nbs/21_dataset.ipynb #029
+def not_held_out(
+    examples: list[Example],
+    held: set,                   # the wordings (`split_group`) of splits that were made before
+    dropped: Counter,            # counts what is left out
+) -> list[Example]:
+    "The examples whose wording stands in no split that was made before."
+    kept = [e for e in examples if not e.split_group or e.split_group not in held]
+    dropped['held-out wording'] += len(examples) - len(kept)
+    return kept
+
+# %% ../nbs/21_dataset.ipynb #738a245a
 def make_dataset(
     config: MCPFineTuningConfig,
 ) -> dict:                       # {'train': [...], 'development': [...], 'validation': [...], 'dropped': {...}}
     "All splits of a run, checked against each other."
     size = dict(train=config.dataset_size, development=max(24, config.validation_size // 2), validation=config.validation_size)
-    taken, result, dropped = set(frozen_requests()), {}, Counter()
+    taken, result, dropped, held = set(frozen_requests()), {}, Counter(), set()
     execution, teacher, taught = {}, teacher_of(config), {}                # a mistake in the settings is found before a server is started
     name, tools = tools_of(config.server) if config.server else ('', ())
     for split in ('validation', 'development', 'train'):
@@ -208,11 +219,12 @@ def make_dataset(
         if teacher and split == 'train': server, taught = paraphrase(server, teacher, split, config.validation_split)
         shares = (0.0, 0.0) if tools and split != 'train' else (config.toolbank_share, config.conversation_share)             # a specialist is judged on its own server
         examples, lost = generate(size[split], config.seed, split, config.validation_split, config.augment_dataset, taken | {normalized(e.query) for e in core}, config.tool_focused, *shares, server)
-        examples = core + examples
+        examples = not_held_out(core + examples, held, dropped)
         if tools and config.scratch:
             examples, record = run_examples(examples, config.server, config.scratch, [n.strip() for n in config.run_tools.split(',') if n.strip()])
             execution[split] = record
         taken |= {e.key for e in examples}
+        held |= {e.split_group for e in examples}
         result[split], dropped = examples, dropped + lost
     return dict(result, dropped=dict(dropped), execution=execution, teacher=taught, server_tools=tools)
 
