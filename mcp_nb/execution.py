@@ -22,7 +22,13 @@ CHANGES = frozenset('''write create delete remove drop update edit set add inser
     subscribe unsubscribe login logout rotate attach detach mount unmount wipe erase overwrite modify alter migrate'''.split())
 EITHER = frozenset('''commit post start run install import store patch train charge order book transfer close archive share submit register schedule reserve sign lock block email mail message call dial print log out open mark
     flush format change sync'''.split())                                       # a change, or a noun: get_order looks, order_pizza does not
-_STATEMENT = re.compile(r'^\s*(insert|update|delete|drop|create|alter|replace|truncate|attach|detach|grant|revoke|pragma|vacuum|merge|call|exec)\b', re.I)
+_WRITES = r'(insert|update|delete|drop|create|alter|replace|truncate|attach|detach|grant|revoke|pragma|vacuum|merge|call|exec|into)\b'
+_STATEMENT = re.compile(rf'\s*{_WRITES}|\s*(\(|--|/\*|(with|select|explain|begin|values)\b).*\b{_WRITES}', re.I | re.S)   # also behind a WITH, a comment or a semicolon
+
+def _leaves(value):
+    "The values in a value."
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return [value] if inner is None else [leaf for v in inner for leaf in _leaves(v)]
 
 
 # %% ../nbs/16_execution.ipynb #006
@@ -38,7 +44,7 @@ def may_run(
     if hints.get('destructiveHint') or hints.get('readOnlyHint') is False: return False
     looks = next((k for k, w in enumerate(words) if w in LOOKS or w == 'log' == words[-1]), len(words))        # git_log is a noun
     if set(words) & CHANGES or set(words if {'and', 'or', 'then'} & set(words) else words[:looks]) & EITHER: return False
-    if any(isinstance(v, str) and _STATEMENT.match(v) for v in (parameters or {}).values()): return False
+    if any(isinstance(v, str) and _STATEMENT.match(v) for v in _leaves(parameters or {})): return False
     return bool(hints.get('readOnlyHint')) or looks < len(words)
 
 # %% ../nbs/16_execution.ipynb #009
