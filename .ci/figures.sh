@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Makes the records behind the README's figures again (outputs/reference*), on two idle cores and without a key:
+#   .ci/figures.sh general        the general run: four hours, most of it training
+#   .ci/figures.sh default        what ./run_finetuning.sh does: 20 minutes
+#   .ci/figures.sh specialists    one run for each of four real MCP servers: an hour (needs npx and uvx)
+#   .ci/figures.sh judges         the Berkeley leaderboard and the tasks, by the general run's INT8 model: half an hour
+# Each may be stopped and started again. `just docs` then writes the figures into README.md.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+case "${1:-}" in general|default|specialists|judges) ;; *) sed -n '2,7s/^# \{0,1\}//p' .ci/figures.sh >&2; exit 2 ;; esac
+source .ci/setup.sh
+nb=.venv/bin/mcp-nb
+
+# The small records of a run, without models, examples and notebooks.
+keep() {
+  local from="outputs/$1" to="outputs/$2" f
+  for f in params.json env.json report.html logs/training.log data/data_card.json checkpoints/metrics.json \
+           validation/mcp_validation_results.json benchmark/finetune_comparison.json; do
+    if [ -f "$from/$f" ]; then mkdir -p "$to/$(dirname "$f")"; cp "$from/$f" "$to/$f"; fi
+  done
+  say "kept: $to"
+}
+
+general() {
+  "$nb" run --preset general --run general -p sets validation,acceptance,unseen2,unseen
+  keep general reference
+}
+
+default() { "$nb" run --preset cpu --run cpu; keep cpu reference_default; }
+
+specialist() {               # name, command
+  "$nb" run --server "$2" --run "$1" -p scratch "$scratch" -p sets "validation,real-$1" -p peers general
+  keep "$1" "reference_servers/$1"
+  rm -f "outputs/reference_servers/$1/report.html" "outputs/reference_servers/$1/validation/mcp_validation_results.json"
+}
+
+specialists() {
+  scratch="$(mktemp -d)"; git -C "$scratch" init -q
+  specialist time "uvx mcp-server-time --local-timezone Europe/Berlin"
+  specialist git "uvx mcp-server-git --repository $scratch"
+  specialist filesystem "npx -y @modelcontextprotocol/server-filesystem $scratch"
+  specialist memory "npx -y @modelcontextprotocol/server-memory"
+}
+
+judges() {
+  "$nb" bfcl --run general --most 100 --json outputs/reference/bfcl.json
+  "$nb" tasks --run general --json outputs/reference/tasks.json
+}
+
+"$1"
