@@ -196,7 +196,7 @@ class MCPFineTuningConfig:
     packed: bool = False                  # one shared tool-list prefix for many examples (see the training notebook)
     head_sample: int = 0                  # train the head on this many sampled tokens beside the used ones; 0: all
     load_in_4bit: bool = True             # QLoRA (needs a GPU)
-    max_minutes: float = 0                # stop training after this many minutes; 0: no limit
+    max_minutes: float = 0                # training's minutes; the learning rate falls with the clock, so that it ends where it should; 0: no limit
     threads: int = 0                      # CPU threads; 0: all cores
     baseline_cases: int = 40              # the slow unquantized baseline is judged on a sample of this size
 
@@ -221,7 +221,7 @@ def make_config(
     **overrides,           # single settings that differ from the preset
 ) -> MCPFineTuningConfig:  # the settings of the run
     "The settings of a preset, with overrides; raises `UserError` for unknown names and impossible values."
-    types = {f.name: type(f.default) for f in fields(MCPFineTuningConfig)}
+    types = {f.name: f.type for f in fields(MCPFineTuningConfig)}
     values = dict(PRESETS[one_of(preset, PRESETS, 'preset')], preset=preset)
     for name, value in overrides.items():
         kind = types[one_of(name, types, 'parameter')]
@@ -234,7 +234,7 @@ def _convert(name, value, kind):
     if kind is bool and str(value).lower() in ('true', 'false', '1', '0'): return str(value).lower() in ('true', '1')
     try:
         if kind is bool: raise ValueError
-        return kind(float(value)) if kind is int and float(value).is_integer() else float(value) if kind is float else kind(value) if kind is str else int(value)
+        return kind(float(value)) if kind is int and float(value).is_integer() else float(value) if kind is float else kind(value) if kind is str else int(str(value))
     except (ValueError, TypeError):
         raise UserError(f'parameter {name!r} must be {kind.__name__}, not {value!r}') from None
 

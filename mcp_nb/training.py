@@ -229,24 +229,34 @@ class Progress(TrainerCallback):
         with self.log.open('a') as f: f.write(line + '\n')
         print(line, flush=True)
 
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.started, self.first = time.time(), state.global_step
-        self.say(f'training: step {state.global_step} of {state.max_steps}' + (' (resumed)' if state.global_step else ''))
+    def spent(self):
+        "The part of the minutes that has gone, 0 to 1."
+        return min(1.0, (time.time() - self.started) / 60 / self.max_minutes) if self.max_minutes else 0.0
 
-    def on_step_end(self, args, state, control, **kwargs):
-        minutes = (time.time() - self.started) / 60
-        if self.max_minutes and minutes > self.max_minutes and not control.should_training_stop:
-            self.say(f'stopped after {minutes:.1f} minutes (max_minutes)'); control.should_training_stop = True
-            control.should_evaluate = control.should_save = True
+# %% ../nbs/31_training.ipynb #0879f023
+@patch
+def on_train_begin(self: Progress, args, state, control, lr_scheduler=None, **kwargs):
+    self.started, self.first = time.time(), state.global_step
+    self.say(f'training: step {state.global_step} of {state.max_steps}' + (' (resumed)' if state.global_step else ''))
+    if self.max_minutes and lr_scheduler:
+        lr_scheduler.lr_lambdas = [lambda step, rate=rate: rate(max(step, self.spent() * state.max_steps)) for rate in lr_scheduler.lr_lambdas]
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        done, elapsed = state.global_step - self.first, time.time() - self.started
-        left = elapsed / max(done, 1) * (state.max_steps - state.global_step) / 60
-        if 'loss' in logs:
-            speed = f", {self.trainer.seen_tokens / elapsed:.0f} tokens/s" if getattr(self.trainer, 'seen_tokens', 0) else ''
-            self.say(f"step {state.global_step}/{state.max_steps}  loss {float(logs['loss']):.4f}{speed}, {left:.1f} min left")
-        if 'eval_loss' in logs: self.say(f"step {state.global_step}/{state.max_steps}  eval_loss {logs['eval_loss']:.4f}")
-        if 'eval_exact' in logs: self.say(f"step {state.global_step}/{state.max_steps}  eval_exact {logs['eval_exact']:.3f}")
+@patch
+def on_step_end(self: Progress, args, state, control, **kwargs):
+    if self.spent() == 1 and not control.should_training_stop:
+        self.say(f'stopped after {self.max_minutes:g} minutes (max_minutes), at step {state.global_step} of {state.max_steps}')
+        control.should_training_stop = control.should_evaluate = control.should_save = True
+
+@patch
+def on_log(self: Progress, args, state, control, logs=None, **kwargs):
+    done, elapsed = state.global_step - self.first, time.time() - self.started
+    left = elapsed / max(done, 1) * (state.max_steps - state.global_step) / 60
+    if self.max_minutes: left = min(left, (1 - self.spent()) * self.max_minutes)
+    if 'loss' in logs:
+        speed = f", {self.trainer.seen_tokens / elapsed:.0f} tokens/s" if getattr(self.trainer, 'seen_tokens', 0) else ''
+        self.say(f"step {state.global_step}/{state.max_steps}  loss {float(logs['loss']):.4f}{speed}, {left:.1f} min left")
+    if 'eval_loss' in logs: self.say(f"step {state.global_step}/{state.max_steps}  eval_loss {logs['eval_loss']:.4f}")
+    if 'eval_exact' in logs: self.say(f"step {state.global_step}/{state.max_steps}  eval_exact {logs['eval_exact']:.3f}")
 
 # %% ../nbs/31_training.ipynb #032
 def arguments(
