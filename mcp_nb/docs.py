@@ -121,7 +121,7 @@ def learning_curve(
     at = {}
     for h in record['history']: at.setdefault(h['step'], {}).update(h)
     part = lambda step: step / record['steps']
-    rows = [[f"{part(step) * record['lineage'][-1]['examples']:,.0f}", f"{part(step) * record['seconds'] / 60:.0f}", f"{h['eval_loss']:.3f}", f"{100 * h['eval_exact']:.1f}"]
+    rows = [[f"{part(step) * record['lineage'][-1]['examples']:,.0f}", f"{h.get('seconds', part(step) * record['seconds']) / 60:.0f}", f"{h['eval_loss']:.3f}", f"{100 * h['eval_exact']:.1f}"]
             for step, h in at.items() if 'eval_exact' in h]
     return rows_as_table([['examples', 'minutes', 'loss', 'answers right, %'], *rows])
 

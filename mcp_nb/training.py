@@ -237,6 +237,7 @@ class Progress(TrainerCallback):
 @patch
 def on_train_begin(self: Progress, args, state, control, lr_scheduler=None, **kwargs):
     self.started, self.first = time.time(), state.global_step
+    self.before = max((h.get('seconds', 0) for h in getattr(state, 'log_history', [])), default=0)      # what was trained before a resume
     self.say(f'training: step {state.global_step} of {state.max_steps}' + (' (resumed)' if state.global_step else ''))
     if self.max_minutes and lr_scheduler:
         lr_scheduler.lr_lambdas = [lambda step, rate=rate: rate(max(step, self.spent() * state.max_steps)) for rate in lr_scheduler.lr_lambdas]
@@ -250,6 +251,7 @@ def on_step_end(self: Progress, args, state, control, **kwargs):
 @patch
 def on_log(self: Progress, args, state, control, logs=None, **kwargs):
     done, elapsed = state.global_step - self.first, time.time() - self.started
+    if state.log_history: state.log_history[-1]['seconds'] = round(self.before + elapsed, 1)
     left = elapsed / max(done, 1) * (state.max_steps - state.global_step) / 60
     if self.max_minutes: left = min(left, (1 - self.spent()) * self.max_minutes)
     if 'loss' in logs:
@@ -305,7 +307,7 @@ def build_trainer(
     progress = Progress(folder.log, max_minutes=config.max_minutes)
     trainer = kind(model=model, args=settings, train_dataset=data['train'], eval_dataset=data['eval'], processing_class=tokenizer,
                    callbacks=[progress, EarlyStoppingCallback(early_stopping_patience=config.early_stopping_patience)], **options)
-    progress.trainer = trainer
+    progress.trainer, trainer.progress = trainer, progress
     if config.packed and config.head_sample:
         trainer.head_sample, trainer.head_rows = config.head_sample, torch.tensor(sorted({t for rs in rows.values() for r in rs for t in r['completion']}))
     return trainer
@@ -365,9 +367,9 @@ def _examples_in(row): return sum(n for _, n, _ in blocks(row['layout'])) if 'la
 # %% ../nbs/31_training.ipynb #041
 def training_metrics(trainer, config, folder, final, seconds) -> dict:
     "What a training run records: losses, perplexity, speed, history, configuration and fingerprint."
-    history = [{k: v for k, v in h.items() if k in ('step', 'loss', 'eval_loss', 'eval_exact', 'learning_rate')} for h in trainer.state.log_history]
+    history = [{k: v for k, v in h.items() if k in ('step', 'seconds', 'loss', 'eval_loss', 'eval_exact', 'learning_rate')} for h in trainer.state.log_history]
     return dict(eval_loss=final['eval_loss'], perplexity=math.exp(min(final['eval_loss'], 50)), eval_exact=final.get('eval_exact'),
                 best_step=int(str(trainer.state.best_model_checkpoint or f'-{trainer.state.global_step}').rsplit('-', 1)[-1]), steps=trainer.state.global_step,
-                epochs=round(trainer.state.epoch or 0, 3), examples=len(load_examples(folder.dataset)), seconds=round(seconds, 1),
+                epochs=round(trainer.state.epoch or 0, 3), examples=len(load_examples(folder.dataset)), seconds=round(trainer.progress.before + seconds, 1),
                 tokens_per_second=round(getattr(trainer, 'seen_tokens', 0) / max(seconds, 1e-9), 1), lora_coverage=trainer.model.coverage,
                 lineage=lineage(trainer, config), history=history, config=asdict(config), fingerprint=fingerprint(dataset=sha256_of(folder.dataset)))
