@@ -35,7 +35,8 @@ specialist() {               # name, command
 }
 
 specialists() {
-  scratch="$(mktemp -d)"; git -C "$scratch" init -q
+  scratch=/tmp/mcp_nb_scratch             # always the same: another name would be another server, and a stopped run would begin anew
+  mkdir -p "$scratch"; git -C "$scratch" init -q
   specialist time "uvx mcp-server-time --local-timezone Europe/Berlin"
   specialist git "uvx mcp-server-git --repository $scratch"
   specialist filesystem "npx -y @modelcontextprotocol/server-filesystem $scratch"
