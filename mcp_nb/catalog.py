@@ -205,16 +205,31 @@ def name_words(name: str) -> list[str]:
     "The words of a name in any style, in lower case."
     return [w.lower() for w in re.findall(r'[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+', name)] or [name]
 
+# %% ../nbs/10_catalog.ipynb #b0bfeaca
+def _pieces(text):
+    "The four-letter pieces of a text's words, without endings."
+    stems = [re.sub(r'(ing|ies|es|s|ed)$', '', w) if len(w) > 4 else w for w in name_words(text)]
+    return [f' {w} '[i:i + 4] for w in stems for i in range(max(1, len(w) - 1))]
+
+def _about(tool):
+    "What a tool says of itself: its name twice, descriptions, parameters and their choices."
+    inside = [s for p in tool.properties.values() for s in (p, p.get('items', {}))]
+    choices = ' '.join(str(c) for s in inside for c in s.get('enum', ()))
+    return f"{tool.name} {tool.name} {tool.description[:400]} {' '.join(tool.properties)} {choices} {' '.join(s.get('description', '')[:80] for s in inside)}"
+
 def shortlist(
     request: str,          # what the user wrote
     tools,                 # any number
     most: int = 20,        # how many are shown
+    known=(),              # names of tools that the model was trained on
+    near: int = 20,        # how many of the others are shown
 ) -> tuple[Tool, ...]:     # the nearest, in the order of the list
-    "The tools whose words are nearest to a request's."
-    if len(tools) <= most: return tuple(tools)
-    from rank_bm25 import BM25Okapi
-    words = lambda text: [re.sub(r'(ing|ies|es|s|ed)$', '', w) if len(w) > 4 else w for w in name_words(text)]
-    about = [words(f"{t.name} {t.name} {t.description[:400]} {' '.join(t.properties)}") or ['-'] for t in tools]
-    scores = BM25Okapi(about).get_scores(words(request))
-    nearest = sorted(range(len(tools)), key=lambda i: (-scores[i], i))[:most]
-    return tuple(tools[i] for i in sorted(nearest))
+    "The tools that say what a request says (BM25+, Lv & Zhai 2011, over pieces of words)."
+    foreign = [i for i, t in enumerate(tools) if t.name not in known]
+    if len(tools) <= most and len(foreign) <= near: return tuple(tools)
+    from rank_bm25 import BM25Plus
+    scores = BM25Plus([_pieces(_about(t)) for t in tools]).get_scores(_pieces(request))
+    by_score = sorted(range(len(tools)), key=lambda i: (-scores[i], i))
+    shown = [i for i in by_score if i in set(foreign)][:min(near, most)]
+    shown += [i for i in by_score if i not in set(foreign)][:most - len(shown)]
+    return tuple(tools[i] for i in sorted(shown))

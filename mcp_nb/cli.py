@@ -100,13 +100,12 @@ def _tools(a):
     return tools
 
 def do_call(a):
-    from mcp_nb.catalog import shortlist
     from mcp_nb.config import UserError
     from mcp_nb.schema import problems_of
     if not a.request.strip(): raise UserError("the request is empty")
     tools = _tools(a)
     path, engine = _open(a)
-    answer = engine.answer(a.request, shortlist(a.request, tools))
+    answer = engine.answer(a.request, tools)
     calls = [dict(tool_name=c.tool_name, parameters=c.parameters) for c in answer.calls]
     problems = [problem for c in answer.calls for problem in problems_of(c, tools)]
     print(json.dumps(dict(calls=calls, tool_name=calls[0]['tool_name'] if calls else None, parameters=calls[0]['parameters'] if calls else None, text='' if calls else answer.text,

@@ -11,9 +11,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from fastcore.basics import patch
-from .config import UserError
+from .config import UserError, read_json
 from .schema import ToolCall
-from .catalog import DEFAULT_TOOLS
+from .catalog import DEFAULT_TOOLS, shortlist
 from .codec import FAMILIES, parse, render, split_prompt
 from .models import FileTokenizer, encode, family_of, load_model, load_tokenizer
 
@@ -38,6 +38,12 @@ class Engine:
     "A model that answers requests. Backends implement `_generate(prefix_ids, list of prompt_ids) -> list of token ids`."
     family, tokenizer, stop_ids, max_new_tokens, batched = 'gemma', None, (), 256, False
     examples: tuple = ()                     # few-shot turns (Messages) that stand between the tools and the request
+    known, near = frozenset(t.name for t in DEFAULT_TOOLS), 20       # the tools that the model was trained on; how many others it is shown
+
+    def shown(self, query, tools, turns=()):
+        "The tools that stand in the prompt: those that the model knows, those that were called already, and the nearest of the others."
+        called = {c.tool_name for t in turns for c in t.tool_calls}
+        return shortlist(' '.join([query, *(t.content for t in turns if t.role == 'user')]), tools, known=self.known | called, near=self.near)
 
     def _pieces(self, query, tools, turns=()):
         "Prefix and prompt ids by the codec; few-shot turns belong to the prefix."
@@ -61,7 +67,7 @@ class Engine:
 @patch
 def answer(self: Engine, query: str, tools=DEFAULT_TOOLS, turns=()) -> Answer:
     "Answer one request, or go on after the turns that followed it (calls, results, further words)."
-    start = time.perf_counter()
+    start, tools = time.perf_counter(), self.shown(query, tools, turns)
     prefix, prompt = self._pieces(query, tools, turns)
     (ids,) = self._generate(prefix, [prompt])
     return self._read(ids, tools, 1000 * (time.perf_counter() - start))
@@ -71,6 +77,7 @@ def answers(self: Engine, requests, on_answer=None) -> list[Answer]:
     "Answer many (query, tools) pairs, or (query, tools, turns); a batched backend gets prompts of similar length together. `on_answer(i, answer)` is called as they come."
     groups, results = OrderedDict(), [None] * len(requests)
     for i, (query, tools, *turns) in enumerate(requests):
+        tools = self.shown(query, tools, *turns)
         prefix, prompt = self._pieces(query, tools, *turns)
         groups.setdefault(prefix, []).append((i, prompt, tools))
     for prefix, group in sorted(groups.items()):
@@ -212,6 +219,9 @@ def load_engine(
     "Open whatever model is in a folder."
     path = Path(path)
     if not path.exists(): raise UserError(f'no model at {path}: train one with `mcp-nb run`, or give --model a folder')
-    if (path/'genai_config.json').exists(): return OnnxEngine(path, **options)
-    if (path/'config.json').exists(): return TorchEngine(path, **options)
-    raise UserError(f'{path} holds no model: neither config.json (safetensors) nor genai_config.json (ONNX) is there')
+    kind = OnnxEngine if (path/'genai_config.json').exists() else TorchEngine if (path/'config.json').exists() else None
+    if not kind: raise UserError(f'{path} holds no model: neither config.json (safetensors) nor genai_config.json (ONNX) is there')
+    engine, facts = kind(path, **options), read_json(path/'mcp_nb.json') if (path/'mcp_nb.json').exists() else {}
+    engine.known |= set(facts.get('knows', ()))
+    if facts.get('base') == 'embedded' and facts.get('lineage'): engine.near = 3      # trained by us, and measured
+    return engine

@@ -325,7 +325,8 @@ def train(
     trainer.train(resume_from_checkpoint=last)
     final = trainer.evaluate()
     metrics = training_metrics(trainer, config, folder, final, time.time() - start)
-    facts = dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint'], lineage=metrics['lineage'])
+    home = folder.dataset.with_name('server_tools.json')          # a specialist's
+    facts = dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint'], lineage=metrics['lineage'], knows=[t['name'] for t in read_json(home)] if home.exists() else [])
     save_adapter(trainer.model, folder.checkpoints/'adapter', facts)
     save_merged(trainer.model, trainer.processing_class, folder.final_model, facts)
     write_json(folder.metrics, metrics)

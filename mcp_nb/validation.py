@@ -15,7 +15,7 @@ from pathlib import Path
 from tqdm import tqdm
 from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines
 from .schema import Example, Tool
-from .catalog import DEFAULT_TOOLS, find_tool, load_tools, parse_tool, shortlist
+from .catalog import DEFAULT_TOOLS, find_tool, load_tools, parse_tool
 from .codec import CALL_OPEN
 from .phrasebank import REAL
 from .dataset import load_examples
@@ -52,7 +52,7 @@ def make_case(
         for key, values in (call.get('params') or {}).items():
             if key not in tool.properties: raise UserError(f"tool {tool.name!r} has no parameter {key!r}: it has {', '.join(tool.properties)}")
             if not isinstance(values, list) or not values: raise UserError(f"parameter {key!r} must list its acceptable values")
-    return Case(str(d.get('id', f'c{number}')), d['query'], shortlist(d['query'], tools), tuple({'tool': c['tool'], 'params': c.get('params')} for c in expected))
+    return Case(str(d.get('id', f'c{number}')), d['query'], tools, tuple({'tool': c['tool'], 'params': c.get('params')} for c in expected))
 
 # %% ../nbs/41_validation.ipynb #007
 def load_cases(
