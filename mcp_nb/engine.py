@@ -80,9 +80,11 @@ def answers(self: Engine, requests, on_answer=None) -> list[Answer]:
         tools = self.shown(query, tools, *turns)
         prefix, prompt = self._pieces(query, tools, *turns)
         groups.setdefault(prefix, []).append((i, prompt, tools))
+    for prefix in [p for p, g in groups.items() if self.batched and len(g) < 4]:         # lists that hardly any request shares are read with their requests, many at a time
+        groups.setdefault((), []).extend((i, [*prefix, *prompt], tools) for i, prompt, tools in groups.pop(prefix))
     for prefix, group in sorted(groups.items()):
         if self.batched: group.sort(key=lambda g: len(g[1]))
-        step = self.batched or 1
+        step = (self.batched if prefix else self.batched // 4) or 1
         for at in range(0, len(group), step):
             part, start = group[at:at + step], time.perf_counter()
             for (i, _, tools), ids in zip(part, self._generate(prefix, [p for _, p, _ in part])):

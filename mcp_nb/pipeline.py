@@ -142,7 +142,7 @@ def run_pipeline(
     run, folder, failed = run or preset, run_folder(run or preset), None
     config = make_config(preset, **{k: v for k, v in (given or {}).items() if k in {f.name for f in fields(MCPFineTuningConfig)}})
     if config.server:                                         # a specialist is judged on its own server, beside the general model
-        given = dict(dict(sets='validation', peers='general'), **given)
+        given = dict(dict(sets='validation', peers='general', recipes='int8'), **given)
         with connect(config.server) as session: tools = session.tools()          # a server that does not start is found before any work
         if changed := have_changed(written_apart(tools)[0], folder): print('the tools of the server have changed: everything is made anew', flush=True)
         force = force or changed
