@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['few_shot', 'baseline_engine', 'paired', 'speed', 'ratio_of_medians', 'folder_megabytes', 'open_measured', 'compare',
-           'outcomes', 'sample_first']
+           'outcomes', 'sample_first', 'behind_one_list']
 
 # %% ../nbs/42_benchmark.ipynb #002
 import gc, math, random, statistics
+from collections import Counter
 from pathlib import Path
 import psutil
 from .config import fingerprint
@@ -107,3 +108,11 @@ def sample_first(
 ) -> list:                      # the same cases in a fixed pseudo-random order
     "Order cases so that the first n, for any n, are a fair sample."
     return sorted(cases, key=lambda c: bucket(f"sample:{c.id}:{c.query}"))
+
+# %% ../nbs/42_benchmark.ipynb #f080b28f
+def behind_one_list(
+    cases,                      # cases of several tool lists
+) -> list:                      # those of the most common one, in their order
+    "The cases that show one tool list."
+    (most, _), = Counter(c.tools for c in cases).most_common(1)
+    return [c for c in cases if c.tools == most]

@@ -67,7 +67,7 @@ def check_names(stages, given: dict) -> None:
 # %% ../nbs/80_pipeline.ipynb #012
 INPUTS = {'dataset': lambda f: [], 'train': lambda f: [f.dataset], 'validate': lambda f: [f.checkpoints/'metrics.json', f.validation_set], 'benchmark': lambda f: [f.checkpoints/'metrics.json', f.validation_set],
           'quantize': lambda f: [f.checkpoints/'metrics.json', f.validation_set]}
-OUTPUTS = {'dataset': lambda f: [f.dataset, f.validation_set], 'train': lambda f: [f.metrics, f.final_model], 'validate': lambda f: [f.validation], 'benchmark': lambda f: [f.benchmark], 'quantize': lambda f: [f.quantized('int8'), f.quantized('int4')]}
+OUTPUTS = {'dataset': lambda f, p: [f.dataset, f.validation_set], 'train': lambda f, p: [f.metrics, f.final_model], 'validate': lambda f, p: [f.validation], 'benchmark': lambda f, p: [f.benchmark], 'quantize': lambda f, p: [f.quantized(r) for r in p.get('recipes', 'int8,int4').split(',')]}
 
 def mark_of(stage: str, parameters: dict, folder: RunFolder) -> dict:
     "What a stage depends on: its parameters and its inputs."
@@ -77,7 +77,7 @@ def mark_of(stage: str, parameters: dict, folder: RunFolder) -> dict:
 def is_done(stage: str, parameters: dict, folder: RunFolder) -> bool:
     "Did this stage run to its end with these parameters and inputs, and is its output still there?"
     record = load_params(folder)['stages'].get(stage, {})
-    return record.get('status') == 'done' and record.get('mark') == mark_of(stage, parameters, folder) and all(p.exists() for p in OUTPUTS[stage](folder))
+    return record.get('status') == 'done' and record.get('mark') == mark_of(stage, parameters, folder) and all(p.exists() for p in OUTPUTS[stage](folder, parameters))
 
 def load_params(folder: RunFolder) -> dict:
     "The run's params.json, or an empty one."

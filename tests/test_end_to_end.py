@@ -109,7 +109,8 @@ def test_a_specialist_for_a_server(tmp_path):
     assert [t['name'] for t in json.loads((run/'data/server_tools.json').read_text())] == ['add_to_list', 'find_recipe']
     assert {'add_to_list', 'find_recipe', 'none'} <= set(card['balance']['tool_name']), card['balance']
     assert card['execution']['train']['executed'] > 5 and card['execution']['train']['not_run'] > 5 and any('find_recipe' in r for r in card['execution']['train']['reasons'])
-    assert {'baseline', 'general', 'fine-tuned', 'int8', 'int4'} <= set(comparison['engines']) and (run/'report.html').exists()
+    assert set(comparison['engines']) == {'baseline', 'general', 'fine-tuned', 'int8'} and (run/'report.html').exists()
+    for model in ('checkpoints/final_model', 'quantized/int8'): assert json.loads((run/model/'mcp_nb.json').read_text())['knows'] == ['add_to_list', 'find_recipe']
     called = mcp_nb(tmp_path, 'call', 'put rice on the list', '--run', 'kitchen', '--server', f'{sys.executable} {tmp_path}/kitchen.py')
     assert called.returncode == 0 and set(json.loads(called.stdout)) >= {'calls', 'text'}, called.stderr
 
