@@ -207,7 +207,7 @@ PRESETS = {
     'cpu':        dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=1e-4, dataset_size=1_000, validation_frequency=25, baseline_cases=32),
     'from_base':  dict(CPU_BASE, num_epochs=1, dataset_size=5_500, validation_frequency=150, baseline_cases=32),
     'cpu_long':   dict(CPU_BASE, num_epochs=1, dataset_size=50_000, validation_frequency=400),
-    'specialist': dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=2e-4, dataset_size=1_200, toolbank_share=0.25, conversation_share=0.05, validation_size=180, validation_split=0.2, max_seq_length=3072, validation_frequency=60, baseline_cases=32, max_minutes=5),
+    'specialist': dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=2e-4, dataset_size=1_200, toolbank_share=0.25, conversation_share=0.05, validation_size=180, validation_split=0.2, max_seq_length=3072, validation_frequency=60, baseline_cases=20, max_minutes=5),
     'general':    dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=5e-4, dataset_size=40_000, toolbank_share=0.68, conversation_share=0.08, max_seq_length=3072, validation_frequency=250),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),
