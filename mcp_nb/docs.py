@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'LEVELS', 'HIDDEN', 'opening', 'reference', 'minutes_by_notebook', 'rows_as_table', 'notebook_table',
-           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'learning_curve', 'servers_table',
-           'for_readers', 'executed', 'links_from', 'as_markdown', 'readme_text', 'make_readme', 'without_numbers',
-           'check_readme', 'main']
+           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'judged_table', 'learning_curve',
+           'servers_table', 'for_readers', 'executed', 'links_from', 'as_markdown', 'readme_text', 'make_readme',
+           'without_numbers', 'check_readme', 'main']
 
 # %% ../nbs/90_docs.ipynb #002
 import argparse, difflib, posixpath, re
@@ -111,6 +111,15 @@ def gate_words(comparison: dict) -> list:
     gates = comparison.get('gates', [])
     bad = [f"{COLUMNS.get(g['engine'], g['engine'])} {g['name']} {g['value']} (limit {g['limit']})" for g in gates if not g['passed']]
     return [f"Gates passed: {len(gates) - len(bad)} of {len(gates)}" + (f"; failed: {', '.join(bad)}." if bad else '.')] if gates else []
+
+# %% ../nbs/90_docs.ipynb #714fe184
+def judged_table(
+    folder=None,     # a `RunFolder`; default: the reference run
+) -> str:
+    "What validation found, as Markdown."
+    sets = read_json((folder or reference()).validation)['sets']
+    rows = [[label, *(percent(s.get('conditional', {}).get(rest[0]) if rest else s.get(first)) for s in sets.values())] for label, (first, *rest) in LEVELS.items()]
+    return rows_as_table([['%, with 95 % interval', *(f"{name}, n = {s['detection']['n']}" for name, s in sets.items())], *rows])
 
 # %% ../nbs/90_docs.ipynb #020
 def learning_curve(
