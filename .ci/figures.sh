@@ -44,6 +44,8 @@ without_failures() {
   .venv/bin/python - "$1" <<'END'
 import json, sys
 record = json.load(open(sys.argv[1]))
+record.pop('failures', None)
+[[task.pop(k) for k in set(task) - {'id', 'right', 'stopped'}] for task in record.get('tasks', ())]
 for engine in record.get('engines', {}).values(): [scores.pop('failures', None) for scores in engine['scores'].values()]
 [scores.pop('failures', None) for scores in record.get('sets', {}).values()]
 open(sys.argv[1], 'w').write(json.dumps(record, indent=1))
@@ -62,6 +64,8 @@ specialists() {
 judges() {
   "$nb" bfcl --model outputs/general/quantized/int8 --most 100 --json outputs/reference/bfcl.json
   "$nb" tasks --model outputs/general/quantized/int8 --json outputs/reference/tasks.json
+  without_failures outputs/reference/bfcl.json
+  without_failures outputs/reference/tasks.json
 }
 
 "$1"
