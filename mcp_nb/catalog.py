@@ -213,9 +213,10 @@ def _pieces(text):
 
 def _about(tool):
     "What a tool says of itself: its name twice, descriptions, parameters and their choices."
-    inside = [s for p in tool.properties.values() for s in (p, p.get('items', {}))]
-    choices = ' '.join(str(c) for s in inside for c in s.get('enum', ()))
-    return f"{tool.name} {tool.name} {tool.description[:400]} {' '.join(tool.properties)} {choices} {' '.join(s.get('description', '')[:80] for s in inside)}"
+    inside = [s for p in tool.properties.values() if isinstance(p, dict) for s in (p, p.get('items')) if isinstance(s, dict)]
+    choices = ' '.join(str(c) for s in inside for c in s.get('enum') or ())
+    said = ' '.join(str(s.get('description') or '')[:80] for s in inside)
+    return f"{tool.name} {tool.name} {(tool.description or '')[:400]} {' '.join(tool.properties)} {choices} {said}"
 
 def shortlist(
     request: str,          # what the user wrote

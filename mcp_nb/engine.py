@@ -45,10 +45,14 @@ class Engine:
         called = {c.tool_name for t in turns for c in t.tool_calls}
         return shortlist(' '.join([query, *(t.content for t in turns if t.role == 'user')]), tools, known=self.known | called, near=self.near)
 
-    def _pieces(self, query, tools, turns=()):
-        "Prefix and prompt ids by the codec; few-shot turns belong to the prefix."
+    def prompt(self, query, tools, turns=()):
+        "The text that the model is given, by the codec, in two parts: what requests share (tools, few-shot turns), and the rest."
+        tools = self.shown(query, tools, turns)
         prefix, prompt = split_prompt(query, tools, self.family, turns)
-        if self.examples: prefix = render(list(self.examples), tools, self.family, generate=False)
+        return render(list(self.examples), tools, self.family, generate=False) if self.examples else prefix, prompt
+
+    def _pieces(self, query, tools, turns=()):
+        prefix, prompt = self.prompt(query, tools, turns)
         return tuple(encode(self.tokenizer, prefix)), encode(self.tokenizer, prompt)
 
     def _read(self, ids, tools, ms=0.0):
@@ -225,5 +229,5 @@ def load_engine(
     if not kind: raise UserError(f'{path} holds no model: neither config.json (safetensors) nor genai_config.json (ONNX) is there')
     engine, facts = kind(path, **options), read_json(path/'mcp_nb.json') if (path/'mcp_nb.json').exists() else {}
     engine.known |= set(facts.get('knows', ()))
-    if facts.get('base') == 'embedded' and facts.get('lineage'): engine.near = 3      # trained by us, and measured
+    if str(facts.get('base')).startswith('embedded') and facts.get('lineage'): engine.near = 3      # trained by us, and measured
     return engine

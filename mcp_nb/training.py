@@ -325,8 +325,7 @@ def train(
     trainer.train(resume_from_checkpoint=last)
     final = trainer.evaluate()
     metrics = training_metrics(trainer, config, folder, final, time.time() - start)
-    home = folder.dataset.with_name('server_tools.json')          # a specialist's
-    facts = dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint'], lineage=metrics['lineage'], knows=[t['name'] for t in read_json(home)] if home.exists() else [])
+    facts = dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint'], lineage=metrics['lineage'], knows=_knows(folder, config))
     save_adapter(trainer.model, folder.checkpoints/'adapter', facts)
     save_merged(trainer.model, trainer.processing_class, folder.final_model, facts)
     write_json(folder.metrics, metrics)
@@ -359,9 +358,18 @@ def lineage(
 ) -> list[dict]:                     # one entry a run, the oldest first
     "What this adapter has seen: the runs it started from, then this one."
     start = resolve_adapter(config.adapter, config.model_name)
-    before = read_json(start/'mcp_nb.json')['lineage'] if start and (start/'mcp_nb.json').exists() else []
-    return before + [dict(preset=config.preset, seed=config.seed, learning_rate=config.learning_rate, steps=trainer.state.global_step,
+    return _before(config).get('lineage', []) + [dict(preset=config.preset, seed=config.seed, learning_rate=config.learning_rate, steps=trainer.state.global_step,
                           examples=round(min(trainer.state.epoch or 0, 1) * sum(map(_examples_in, trainer.train_dataset))), passes=round(trainer.state.epoch or 0, 3))]
+
+def _before(config):
+    "What is written beside the adapter that a run starts from."
+    start = resolve_adapter(config.adapter, config.model_name)
+    return read_json(start/'mcp_nb.json') if start and (start/'mcp_nb.json').exists() else {}
+
+def _knows(folder, config):
+    "Names of the server's tools that a specialist was trained on, by this run or before it."
+    home = folder.dataset.with_name('server_tools.json')
+    return sorted({*_before(config).get('knows', []), *(t['name'] for t in (read_json(home) if home.exists() else []))})
 
 def _examples_in(row): return sum(n for _, n, _ in blocks(row['layout'])) if 'layout' in row else 1
 

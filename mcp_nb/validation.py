@@ -202,19 +202,20 @@ def collect_answers(
 ) -> list[Answer]:
     "An engine's answers to the cases, resuming from `keep`."
     done = _kept(keep, model) if keep else {}
-    todo = [i for i, c in enumerate(cases) if c.id not in done or done[c.id][0] != c.query]
+    asked = [hashlib.sha256(''.join(engine.prompt(c.query, c.tools, c.turns)).encode()).hexdigest()[:16] for c in cases]
+    todo = [i for i, c in enumerate(cases) if c.id not in done or done[c.id][0] != asked[i]]
     bar = tqdm(total=len(cases), initial=len(cases) - len(todo), desc=label, ascii=True, file=sys.stdout, mininterval=5)
     with open(keep, 'a', encoding='utf-8') if keep else nullcontext() as out:
         def on_answer(j, answer):
             bar.update()
-            if out: out.write(json.dumps([model, cases[todo[j]].id, cases[todo[j]].query, answer.text, answer.tokens, answer.latency_ms]) + '\n'); out.flush()
+            if out: out.write(json.dumps([model, cases[todo[j]].id, asked[todo[j]], answer.text, answer.tokens, answer.latency_ms]) + '\n'); out.flush()
         new = engine.answers([(cases[i].query, cases[i].tools, cases[i].turns) for i in todo], on_answer)
     bar.close()
     fresh = dict(zip(todo, new))
     return [fresh[i] if i in fresh else make_answer(done[c.id][1], c.tools, *done[c.id][2:]) for i, c in enumerate(cases)]
 
 def _kept(keep, model):
-    "Answers written down earlier for this very model; a half-written last line is ignored."
+    "Answers written down earlier for this very model, with the prompt they answer; a half-written last line is ignored."
     Path(keep).parent.mkdir(parents=True, exist_ok=True)
     kept = {}
     for line in Path(keep).read_text(encoding='utf-8').splitlines() if Path(keep).exists() else ():
