@@ -202,7 +202,7 @@ def collect_answers(
 ) -> list[Answer]:
     "An engine's answers to the cases, resuming from `keep`."
     done = _kept(keep, model) if keep else {}
-    asked = [hashlib.sha256(''.join(engine.prompt(c.query, c.tools, c.turns)).encode()).hexdigest()[:16] for c in cases]
+    asked = [hashlib.sha256(''.join([f'{engine.legal} {engine.sure}', *engine.prompt(c.query, c.tools, c.turns)]).encode()).hexdigest()[:16] for c in cases]
     todo = [i for i, c in enumerate(cases) if c.id not in done or done[c.id][0] != asked[i]]
     bar = tqdm(total=len(cases), initial=len(cases) - len(todo), desc=label, ascii=True, file=sys.stdout, mininterval=5)
     with open(keep, 'a', encoding='utf-8') if keep else nullcontext() as out:
