@@ -105,8 +105,10 @@ def run_stage(
     print(f'{stage}: running {STAGES[stage]}.ipynb', flush=True)
     start = time.time()
     _remember(folder, preset, run, given, stage, dict(status='running'))
-    _papermill(stage, parameters, folder)
-    _remember(folder, preset, run, given, stage, dict(status='done', seconds=round(time.time() - start, 1), notebook=f'{STAGES[stage]}.ipynb', mark=mark_of(stage, parameters, folder)))
+    took = lambda status: dict(status=status, seconds=round(time.time() - start, 1), notebook=f'{STAGES[stage]}.ipynb', mark=mark_of(stage, parameters, folder))
+    try: _papermill(stage, parameters, folder)
+    except GateFailed: _remember(folder, preset, run, given, stage, took('gate failed')); raise
+    _remember(folder, preset, run, given, stage, took('done'))
     print(f'{stage}: done in {(time.time() - start) / 60:.1f} min', flush=True)
     return 'done'
 
