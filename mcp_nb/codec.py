@@ -335,7 +335,7 @@ class _Rules:
         "The properties of a schema in their order, a comma between them, then what closes them."
         needed = schema.get('required') if isinstance(schema.get('required'), list) else ()
         later = first = json.dumps(closing)                     # what may come when something stands there already, and when nothing does
-        for key, inner in reversed(list(schema['properties'].items())):
+        for key, inner in reversed(list((schema.get('properties') or {}).items())):
             item = f'{json.dumps(written(key))} {self.value(inner, text)}'
             first, later = (self.rule(f'{item} {later}' + ('' if key in needed else f' | {first}')),
                             self.rule(f'", " {item} {later}' + ('' if key in needed else f' | {later}')))
@@ -363,8 +363,8 @@ def value(self: _Rules, s, text='text'):
 def number(self: _Rules, kind, s):
     "A number, within its bounds if it has some."
     bounds = {k: s[k] for k in ('minimum', 'exclusiveMinimum', 'maximum', 'exclusiveMaximum') if isinstance(s.get(k), (int, float)) and not isinstance(s[k], bool)}
-    least, most = (pick([v for k, v in bounds.items() if k.endswith(end)], default=None) for pick, end in ((max, 'nimum'), (min, 'ximum')))
-    return self.rule('%json ' + json.dumps({'type': kind, **bounds})) if bounds and (least is None or most is None or least < most) else kind.upper()
+    body = '%json ' + json.dumps({'type': kind, **bounds})
+    return self.rule(body) if bounds and not LLMatcher.validate_grammar(f'start: {body}') else kind.upper()        # bounds that no number meets are no bounds
 
 @patch
 def array(self: _Rules, s):
@@ -386,9 +386,10 @@ def grammar(
 ) -> str:            # Lark, in llguidance's dialect
     "Which answers are legal: plain text, or calls of these tools with parameters that fit their schemas."
     rules = _Rules()
-    calls = [f'{json.dumps(identifier(t.name) + "(")} {rules.fields({"properties": {}, **t.parameters}, lambda k: identifier(k) + "=", ")", "argument")}' for t in tools]
-    call = f'call: {json.dumps(CALL_OPEN)} ({" | ".join(calls) or json.dumps(CALL_OPEN)}) {json.dumps(CALL_CLOSE)}'
-    return '\n'.join([GRAMMAR.strip().replace('| call+', '| call+' if calls else ''), *([call] if calls else []), *(f'{name}: {body}' for body, name in rules.names.items()), ''])
+    calls = [f'{json.dumps(identifier(t.name) + "(")} {rules.fields(t.parameters, lambda k: identifier(k) + "=", ")", "argument")}' for t in tools]
+    if not calls: return GRAMMAR.replace(' | call+', '')
+    call = f'call: {json.dumps(CALL_OPEN)} ({" | ".join(calls)}) {json.dumps(CALL_CLOSE)}\n'
+    return GRAMMAR + call + ''.join(f'{name}: {body}\n' for body, name in rules.names.items())
 
 # %% ../nbs/12_codec.ipynb #c906e5cc
 def legal(
