@@ -13,6 +13,7 @@ import numpy as np
 from .config import UserError, RunFolder, complete_folder, one_of, read_json, write_json
 from .validation import model_fingerprint
 from .models import family_of
+from .native import weights_index
 
 # %% ../nbs/50_quantization.ipynb #005
 def _tie(self, config):
@@ -74,6 +75,7 @@ def export_onnx(
         write_json(folder/'mcp_nb.json', dict(_facts(source), family=family_of(config), recipe=recipe, **RECIPES[recipe]))
         for name in ('config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'):      # the checkpoint's own, template included
             if (Path(source)/name).exists(): shutil.copyfile(Path(source)/name, folder/name)
+        weights_index(folder)
     return Path(target)
 
 # %% ../nbs/50_quantization.ipynb #012
