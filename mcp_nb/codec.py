@@ -11,11 +11,12 @@ __all__ = ['CALL_OPEN', 'CALL_CLOSE', 'MAX_TEXT', 'MAX_CLOSERS', 'MAX_ARGUMENTS'
 # %% ../nbs/12_codec.ipynb #002
 import ast, functools, json, keyword, math, re, warnings
 from dataclasses import dataclass
+from decimal import Decimal
 from fastcore.basics import patch
 from llguidance import LLMatcher, LLTokenizer, regex_to_lark
 from transformers.utils.chat_template_utils import _compile_jinja_template
 from .config import UserError, one_of
-from .schema import Message, ToolCall, schema_problem
+from .schema import Message, ToolCall, problems_of, schema_problem
 from .catalog import find_tool, to_openai
 
 # %% ../nbs/12_codec.ipynb #005
@@ -84,9 +85,10 @@ class Parsed:
     text: str = ''
     error: str = ''          # '', 'unclosed', 'syntax', 'not_a_call', 'value', 'unknown_tool', 'unknown_parameter'
     detail: str = ''
-    repaired: int = 0        # calls in which the backslash before a quote had to be put back
+    repaired: int = 0        # calls in which the backslash before a quote had to be put back, or doubles dropped from a set
 
 MAX_TEXT, MAX_CLOSERS = 50_000, 20        # characters read, closing tags tried: bounds the work on hostile text
+_OUTSIDE_QUOTES = re.compile(rf'''(?:[^'"<]|<(?!{CALL_CLOSE[1:]})|\'\'\'(?:[^'\\]|\\.|'(?!\'\'))*+\'\'\'|'(?!\'\')(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+")*+(?={CALL_CLOSE})''', re.S)     # up to a closing tag that stands in no value
 
 # %% ../nbs/12_codec.ipynb #025
 class _Unreadable(Exception):
@@ -117,7 +119,7 @@ def _repaired(source):
     ends = [(m.start(), m.end()) for _, m in zip(range(MAX_ARGUMENTS), _NEXT_ARGUMENT.finditer(source, start, stop))] + [(stop, stop)]
     for end, then in ends:
         value = source[start:end]
-        if quoted := len(value) > 1 and value[0] in '\'"' and value[-1] == value[0] and value[:3] not in ("'''", '"""'): value = _escaped(value)
+        if quoted := len(value) > 1 and value[0] in '\'"' and value[-1] == value[0] and value[:3] not in ("'''", '"""') and not re.search(r'(?<!\\)(\\\\)*\\.$', value): value = _escaped(value)
         if not quoted and end < stop and not _is_literal(value): continue            # this comma belongs to the value
         pieces += [value, source[end:then]]
         start = then
@@ -160,6 +162,31 @@ def _is_json(value):
     return value is None or isinstance(value, float) and math.isfinite(value)
 
 # %% ../nbs/12_codec.ipynb #032
+@functools.lru_cache(4096)
+def _asks_for_sets(tool): return 'uniqueItems' in str(tool.parameters)
+
+def _alike(value):
+    "A key that is the same for values that JSON Schema takes for the same: 1 and 1.0, but not True."
+    if isinstance(value, list): return tuple(map(_alike, value))
+    if isinstance(value, dict): return frozenset((k, _alike(v)) for k, v in value.items())
+    return isinstance(value, bool), value
+
+def _single(value):
+    "A value in whose lists nothing stands twice."
+    if isinstance(value, dict): return {k: _single(v) for k, v in value.items()}
+    if not isinstance(value, list): return value
+    first = {}
+    for v in value: first.setdefault(_alike(v), _single(v))
+    return list(first.values())
+
+def _without_doubles(call, tool):
+    "The call, with sets instead of lists where that puts a parameter right."
+    for name, value in call.parameters.items() if _asks_for_sets(tool) else ():
+        single = ToolCall(call.tool_name, {**call.parameters, name: _single(value)})
+        if single.parameters[name] != value and len(problems_of(single, [tool])) < len(problems_of(call, [tool])): call = single
+    return call
+
+# %% ../nbs/12_codec.ipynb #dfe7e68b
 def parse(
     text: str,       # whatever a model wrote
     tools=None,      # the tools in the prompt; None: accept any name, as written
@@ -171,14 +198,16 @@ def parse(
         around.append(text[position:start])
         try:
             node, end, mended = _first_call(text, start + len(CALL_OPEN))
-            calls.append(_call(node, tools))
+            read = _call(node, tools)
+            calls.append(_without_doubles(read, find_tool(read.tool_name, tools)) if tools is not None else read)
         except _Unreadable as e: return Parsed(tuple(calls), ''.join(around).strip(), e.error, e.detail, repaired)
-        position, repaired = end + len(CALL_CLOSE), repaired + mended
+        position, repaired = end + len(CALL_CLOSE), repaired + (mended or calls[-1] != read)
     return Parsed(tuple(calls), ''.join([*around, text[position:]]).strip(), repaired=repaired)
 
 def _first_call(text, body):
     "The call that begins at `body`: its node, where its closing tag is, and whether it was repaired; as it stands before any repair."
     problem, ends = _Unreadable('unclosed'), [m.start() for _, m in zip(range(MAX_CLOSERS), re.finditer(re.escape(CALL_CLOSE), text[body:]))]
+    if len(ends) == MAX_CLOSERS and (whole := _OUTSIDE_QUOTES.match(text, body)): ends.append(whole.end() - body)
     for repair in (False, True):
         for end in ends[:3] if repair else ends:
             source = text[body:body + end]
@@ -452,6 +481,11 @@ class _Rules:
         return self.rule(' | '.join(map(json.dumps, dict.fromkeys(written))), 'T') if written else None
 
 # %% ../nbs/12_codec.ipynb #e9601759
+@functools.cache
+def _anything():
+    import jsonschema_rs
+    return jsonschema_rs.canonicalize(True)
+
 @patch
 def value(self: _Rules, schema, depth=0, text='text'):
     "The rule for what may stand for a canonical schema."
@@ -465,7 +499,7 @@ def any_of_type(self: _Rules, kind, depth, text):
     "Any value of a type."
     if kind not in ('array', 'object'): return {'string': text, 'boolean': 'bool', 'null': '"None"', 'integer': 'INTEGER', 'number': 'NUMBER'}[kind]
     begin, end = '[]' if kind == 'array' else '{}'
-    item = ('text ": " ' if kind == 'object' else '') + self._true(None, depth + 1) if depth < MAX_DEPTH else None
+    item = (inner := self.value(_anything(), depth + 1)) and ('text ": " ' if kind == 'object' else '') + inner
     return self.rule(f'"{begin}{end}"' + (f' | "{begin}" {item} (", " {item})* "{end}"' if item else ''))
 
 @patch
@@ -504,23 +538,40 @@ def _referred(schema):
     return schema.definition(schema.view().uri) if schema.kind.value == 'reference' else schema
 
 # %% ../nbs/12_codec.ipynb #ae47fed8
+def _compared(bound, above, strict):
+    "Decimals without a sign that are above a bound (or below it), as a regex; at it too, unless `strict`."
+    whole, _, part = format(abs(Decimal(repr(bound))), 'f').partition('.')
+    part = part.rstrip('0')
+    better = lambda digits, rest: [f'{digits[:i]}[{int(d) + 1}-9]{rest(i)}' if above else f'{digits[:i]}[0-{int(d) - 1}]{rest(i)}' for i, d in enumerate(digits) if d != '90'[not above]]
+    wholes = better(whole, lambda i: f'[0-9]{{{len(whole) - i - 1}}}') + ([f'[1-9][0-9]{{{len(whole)},}}'] if above else [f'[0-9]{{1,{len(whole) - 1}}}'] if len(whole) > 1 else [])
+    parts = better(part, lambda i: '[0-9]*') + ([part + ('[0-9]*[1-9][0-9]*' if strict else '[0-9]*')] if above else [part[:i] for i in range(1, len(part))] + ([] if strict else [part + '0*']))
+    none = not part and not strict if above else part or not strict                    # nothing behind the point
+    same = [whole] * bool(none) + [f'{whole}\\.({"|".join(parts)})'] * bool(parts)
+    return '|'.join([f'({w})(\\.[0-9]+)?' for w in wholes] + same) or '[^0-9]'
+
+def _within(low, high, strict_low, strict_high):
+    "Numbers between two bounds (None: no bound), as the expressions that must hold."
+    found = []
+    if high is not None: found.append(f'-.+|{_compared(high, False, strict_high)}' if high >= 0 else f'-({_compared(high, True, strict_high)})')
+    if low is not None: found.append(_compared(low, True, strict_low) if low >= 0 else f'[^-].*|-({_compared(low, False, strict_low)})')
+    return [f'/{f}/' for f in found] + ['/-?([0-9]\\.?){1,15}/'] * (strict_low or strict_high)
+
+# %% ../nbs/12_codec.ipynb #a432e081
 @patch
-def _integer(self: _Rules, schema, depth, text): return self.number(schema.view(), 'integer')
+def _integer(self: _Rules, schema, depth, text): return self.number(schema.view(), r'/-?(0|[1-9][0-9]{0,17})/', 'integer')
 @patch
-def _number(self: _Rules, schema, depth, text):
-    view = schema.view()
-    if not view.excludes_integers: return self.number(view, 'number')
-    return 'FRACTION' if view.minimum is view.maximum is None and not view.multiple_of else None
+def _number(self: _Rules, schema, depth, text): return self.number(schema.view(), r'/-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?/', 'number')
 
 @patch
-def number(self: _Rules, view, kind):
-    "A number within its bounds, a multiple of one number."
-    low, high = (None if b is None else b + way * (1e-9 if b == 0 else abs(b) * 1e-15) if getattr(view, f'exclusive_{name}', False) else b for name, b, way in (('minimum', view.minimum, 1), ('maximum', view.maximum, -1)))
-    if view.not_multiple_of or len(view.multiple_of or ()) > 1: return None
-    low, high = (-MAX_WHOLE if low is None else low), (MAX_WHOLE if high is None else high)
-    if low > high or max(abs(low), abs(high)) > MAX_WHOLE: return None
-    body = '%json ' + json.dumps({'type': kind, 'minimum': low, 'maximum': high, **(dict(multipleOf=view.multiple_of[0]) if view.multiple_of else {})})
-    return self.rule(body) if _writable(body) else None
+def number(self: _Rules, view, form, kind):
+    "A number within its bounds, perhaps a multiple of another."
+    bounds, broken = (view.minimum, view.maximum), kind == 'number' and (view.excludes_integers or list(view.not_multiple_of) == [1])
+    if view.not_multiple_of and not broken or len(view.multiple_of or ()) > 1 or any(b is not None and abs(b) > MAX_WHOLE for b in bounds): return None
+    if view.multiple_of:
+        body = '%json ' + json.dumps({'type': kind, 'minimum': -MAX_WHOLE if bounds[0] is None else bounds[0], 'maximum': MAX_WHOLE if bounds[1] is None else bounds[1], 'multipleOf': view.multiple_of[0]})
+        return self.rule(body) if _writable(body) else None
+    parts = [form, *_within(*bounds, getattr(view, 'exclusive_minimum', False), getattr(view, 'exclusive_maximum', False))] + [r'/.*\.[0-9]{0,2}[1-9]/'] * broken
+    return self.rule(body, 'T') if _writable(body := ' & '.join(parts)) else None
 
 # %% ../nbs/12_codec.ipynb #01a75dc1
 @patch
@@ -556,17 +607,16 @@ def _array(self: _Rules, schema, depth, text):
     places = [p.intersect(wanted[i]) if i < len(wanted) else p for i, p in enumerate(places)]
     return self.items([self.value(p, depth + 1) for p in places or [rest]], self.value(rest, depth + 1), max(view.min_items or 0, len(wanted)), view.max_items)
 
-@functools.cache
-def _anything():
-    import jsonschema_rs
-    return jsonschema_rs.canonicalize(True)
-
 # %% ../nbs/12_codec.ipynb #065590dc
+def _repeated(item, least, most, less):
+    "An item `least` times and more, up to `most` (None: without end) less `less`."
+    if most is not None and most <= less: return ''
+    return f'{item}{{{max(least, 0)},{"" if most is None else most - less}}}'
+
 @patch
 def items(self: _Rules, places, rest, least, most):
     "A list: a rule for each place, the rule of the rest, how many."
-    many = f'{{{max(least - len(places), 0)},{"" if most is None else max(most - len(places), 0)}}}'
-    after = '"]"' if not rest or most is not None and most <= len(places) else f'(", " {rest}){many} "]"'
+    after = '"]"' if not rest or most is not None and most <= len(places) else _repeated(f'(", " {rest})', least - len(places), most, len(places)) + ' "]"'
     if least > len(places) and after == '"]"': return None
     for i in range(len(places) - 1, -1, -1):
         here = None if not places[i] or not after or most is not None and i >= most else f'{places[i]} {after}'
@@ -634,7 +684,7 @@ def closing(self: _Rules, count, least, most, closing, pair):
     end, need = json.dumps(closing), max(least - count, 0)
     if not pair or most is not None and most <= count: return end if not need else None
     if need > 1: return None
-    more = f'(", " {pair}){{{max(need - (not count), 0)},{"" if most is None else most - count - (not count)}}} {end}'
+    more = _repeated(f'(", " {pair})', need - (not count), most, count + (not count)) + f' {end}'
     return self.one_of([self.rule(more if count else f'{pair} {more}'), None if need or count else end])
 
 @patch
@@ -662,7 +712,6 @@ def key(self: _Rules, allowed, patterns, names, excluded_patterns):
 GRAMMAR = (_plain() + _FREE).replace('ESCAPE', _ESCAPE) + r"""
 INTEGER: /-?(0|[1-9][0-9]{0,200})/
 NUMBER: /-?(0|[1-9][0-9]{0,200})(\.[0-9]{1,200})?/ | /-?[0-9](\.[0-9]{1,40})?e(-[0-9]{1,3}|\+?([0-9]{1,2}|[12][0-9]{2}|30[0-7]))/
-FRACTION: /-?(0|[1-9][0-9]{0,12})\.[0-9]{0,2}[1-9]/
 bool: "True" | "False"
 """
 
@@ -724,18 +773,26 @@ def guide(
     return matcher if kept else LLMatcher(vocabulary, grammar([]), log_level=0)
 
 # %% ../nbs/12_codec.ipynb #a3044c78
-_CLOSERS = ["'", '"', "'''", ')', ']', '}', "''", '[]', '{}', '0', '1', 'None', 'False', '-', '.', ':', ', ', '://', 'information', ' information']
+_CLOSERS = [*(q + end for end in '),]}:' for q in ("'", '"', "'''")), *')]}', "''", '[]', '{}', '0', '1', 'None', 'False', "'", '"', ', ', '-', '.', 'information', ' information']
 
 @functools.lru_cache(4)
 def _closers(vocabulary):
-    "The tokens that may close a call, and those that stand for one character."
-    single = lambda texts: [ids[0] for t in texts if len(ids := vocabulary.greedy_tokenize(t)) == 1]
-    return single(_CLOSERS), single(map(chr, range(32, 127)))
+    "The tokens of what may close a call, and those of each character."
+    return [[tuple(vocabulary.greedy_tokenize(t)) for t in texts] for texts in (_CLOSERS, map(chr, range(32, 127)))]
 
-def _admitted(guide):
-    "How many tokens are admitted, and which, as bits."
-    bits = int.from_bytes(guide.compute_bitmask(), 'little')
-    return bits.bit_count(), bits
+def _admitted(guide): return int.from_bytes(guide.compute_bitmask(), 'little').bit_count()
+
+def _step(guide, vocabulary, used):
+    "The tokens that lead on to the end, and the guide behind them."
+    here, found = _admitted(guide), []
+    for pieces in _closers(vocabulary):
+        for piece in pieces:
+            after = guide.deep_copy()
+            if after.validate_tokens(piece) < len(piece) or not after.consume_tokens(piece): continue
+            left = 0 if after.is_accepting() else _admitted(after)
+            found.append((left if left < here / 2 else here, used.get(piece, 0), len(found), piece, after))
+        if found and min(found)[0] < here: break
+    return min(found)[3:] if found else (None, None)
 
 # %% ../nbs/12_codec.ipynb #210a539d
 def ending(
@@ -744,16 +801,13 @@ def ending(
     budget: int,             # tokens that may still be written, the stop token included
 ):                           # their ids; None if no end was found
     "A short legal end of an answer."
-    guide, written = guide.deep_copy(), []
+    written, used, guide = [], {}, guide.deep_copy()
     while len(written) < budget:
         if guide.is_accepting(): return [*written, vocabulary.eos_token]
-        (count, bits), tries = _admitted(guide), []
-        for tokens in _closers(vocabulary):
-            for token in (t for t in tokens if bits >> t & 1):
-                after = guide.deep_copy()
-                if after.consume_token(token): tries.append((0 if after.is_accepting() else _admitted(after)[0], len(tries), token))
-            if tries and min(tries)[0] < count: break
-        token = min(tries)[2] if tries else (bits & -bits).bit_length() - 1
-        if not bits or not guide.consume_token(token): return None
-        written += [token]
+        if not (piece := tuple(guide.compute_ff_tokens())):
+            piece, guide = _step(guide, vocabulary, used)
+            if piece is None: return None
+            used[piece] = used.get(piece, 0) + 1
+        else: guide.consume_tokens(piece)
+        written += piece
     return None
