@@ -717,13 +717,22 @@ bool: "True" | "False"
 
 @patch
 def call(self: _Rules, tool):
-    "The call of a tool, between its tags; None where no call of it would be legal."
-    schema = _canonical(tool)
-    branches = [] if schema is None else schema.view().branches if schema.kind.value == 'any_of' else [schema]
-    self.orders, names = _orders(tool.parameters), list(tool.properties)
-    rests = [self.fields(s.view(), names, lambda k: identifier(k) + '=', ')', 0, 'argument') for s in map(_referred, branches) if s.kind.value == 'object' and not s.view().violations and set(s.view().required) <= set(names)]
-    rest = self.one_of(rests)
+    "The call of a tool, up to its closing bracket; None where no call of it would be legal."
+    self.orders, schema = _orders(tool.parameters), _canonical(tool)
+    rest = self.arguments(schema, list(tool.properties)) if schema is not None else None
     return rest and f'{json.dumps(identifier(tool.name) + "(")} {rest}'
+
+@patch
+def arguments(self: _Rules, schema, names):
+    "What may stand between the brackets of a call whose parameters have these names."
+    schema = _referred(schema)
+    kind, view = schema.kind.value, schema.view()
+    if kind == 'any_of': return self.one_of([self.arguments(s, names) for s in view.branches])
+    if kind in ('const', 'enum'):
+        values = [v for v in ([view.value] if kind == 'const' else view.values) if isinstance(v, dict) and v.keys() <= set(names)]
+        return self.one_of([json.dumps(', '.join(f'{identifier(k)}={literal(v[k])}' for k in names if k in v) + ')') for v in values])
+    if kind != 'object' or view.violations or not set(view.required) <= set(names): return None
+    return self.fields(view, names, lambda k: identifier(k) + '=', ')', 0, 'argument')
 
 # %% ../nbs/12_codec.ipynb #f44828c6
 def grammar(
@@ -757,8 +766,10 @@ def vocabulary(
     stop_ids,                # the tokens that end an answer
 ) -> LLTokenizer:
     "A tokenizer's vocabulary, as guides need it: made once per model, in a second."
-    letters = r"""[^<'"\\\x00-\x1f\x7f]"""
-    return LLTokenizer(tokenizer, eos_token=sorted(stop_ids), slices=[letters + '{1,10}', letters + '{1,30}', letters + '+'])
+    letters, facts = r"""[^<'"\\\x00-\x1f\x7f]""", json.loads(tokenizer)
+    words = facts['model'].get('vocab', ())
+    facts['added_tokens'] = [t for t in facts['added_tokens'] if t['special'] or t['content'] not in words]         # the library takes any <h1> for a mark that no text may hold
+    return LLTokenizer(json.dumps(facts), eos_token=sorted(stop_ids), slices=[letters + '{1,10}', letters + '{1,30}', letters + '+'])
 
 # %% ../nbs/12_codec.ipynb #317204a7
 def guide(
