@@ -9,11 +9,11 @@ __all__ = ['CALL_OPEN', 'CALL_CLOSE', 'MAX_TEXT', 'MAX_CLOSERS', 'MAX_ARGUMENTS'
            'completion', 'grammar', 'uncallable', 'legal', 'vocabulary', 'guide', 'ending']
 
 # %% ../nbs/12_codec.ipynb #002
-import ast, functools, json, keyword, math, re, warnings
+import ast, functools, itertools, json, keyword, math, re, warnings
 from dataclasses import dataclass
 from decimal import Decimal
 from fastcore.basics import patch
-from llguidance import LLMatcher, LLTokenizer, regex_to_lark
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 from transformers.utils.chat_template_utils import _compile_jinja_template
 from .config import UserError, one_of
 from .schema import Message, ToolCall, problems_of, schema_problem
@@ -368,7 +368,7 @@ def _bounded(least, most, argument=False):
     low, third, triple = max(least, 1), (most or 0) // 3, "'" * 3
     found = [q + _UNIT[q] + times(least, most) + q for q in _UNIT]
     if most is None or third >= least: found.append(f"{triple}('{{0,2}}{_UNIT[triple]}){times(least, third)}{triple}")
-    if argument and (most is None or most >= low): found += [f'{q}{_LEAD[q]}{{{low}}}({_LEAD[q]}|{_INNER[q]}){times(0, ((most or 0) - low) // 4)}{q}' for q in _LEAD]
+    if argument and (most is None or most >= low): found += [rf'{q}([^{q}\\\n\r\x00<]|ESCAPE){{{low}}}({_LEAD[q]}|{_INNER[q]}){times(0, ((most or 0) - low) // 4)}{q}' for q in _LEAD]
     return [f.replace('ESCAPE', _ESCAPE if most is None else _COUNTED) for f in found]
 
 # %% ../nbs/12_codec.ipynb #f8963852
@@ -491,7 +491,8 @@ def value(self: _Rules, schema, depth=0, text='text'):
     "The rule for what may stand for a canonical schema."
     if (schema, depth, text) not in self.known:
         write = getattr(self, f'_{schema.kind.value}', None)
-        self.known[schema, depth, text] = write(schema, depth, text) if write and depth <= MAX_DEPTH else None
+        try: self.known[schema, depth, text] = write(schema, depth, text) if write and depth <= MAX_DEPTH else None
+        except ValueError: self.known[schema, depth, text] = None             # two schemas whose combination has no canonical form
     return self.known[schema, depth, text]
 
 @patch
@@ -660,7 +661,8 @@ def property(self: _Rules, view, key):
     if view.property_names is not None and not jsonschema_rs.is_valid(view.property_names.to_json_schema(), key): return None
     found = [view.properties[key]] if key in view.properties else []
     found += [s for p, s in view.pattern_properties.items() if jsonschema_rs.is_valid({'pattern': p}, key)]
-    return functools.reduce(lambda a, b: a.intersect(b), found or [view.additional_properties or _anything()])
+    try: return functools.reduce(lambda a, b: a.intersect(b), found or [view.additional_properties or _anything()])
+    except ValueError: return None
 
 # %% ../nbs/12_codec.ipynb #a1c19ab6
 @patch
@@ -772,16 +774,17 @@ def vocabulary(
     return LLTokenizer(json.dumps(facts), eos_token=sorted(stop_ids), slices=[letters + '{1,10}', letters + '{1,30}', letters + '+'])
 
 # %% ../nbs/12_codec.ipynb #317204a7
+def _matcher(vocabulary, tools): return LLMatcher(vocabulary, grammar(tools), log_level=0, limits=LLParserLimits(initial_lexer_fuel=5_000_000, step_lexer_fuel=5_000_000, step_max_items=200_000))
+
 def guide(
     tools,                   # the tools in the prompt
     vocabulary: LLTokenizer,
 ) -> LLMatcher:              # it stands at the beginning of an answer; use a `deep_copy` for each
     "What says which tokens keep an answer legal."
-    matcher = LLMatcher(vocabulary, grammar(tools), log_level=0)
-    if not matcher.is_error(): return matcher
-    kept = [t for t in tools if not LLMatcher(_bytes(), grammar([t]), log_level=0).is_error()]
-    while kept and (matcher := LLMatcher(vocabulary, grammar(kept), log_level=0)).is_error(): kept = kept[:len(kept) // 2]
-    return matcher if kept else LLMatcher(vocabulary, grammar([]), log_level=0)
+    if not (matcher := _matcher(vocabulary, tools)).is_error(): return matcher
+    kept = [t for t in tools if not _matcher(vocabulary, [t]).is_error()]
+    while kept and (matcher := _matcher(vocabulary, kept)).is_error(): kept = kept[:len(kept) // 2]
+    return matcher if kept else _matcher(vocabulary, [])
 
 # %% ../nbs/12_codec.ipynb #a3044c78
 _CLOSERS = [*(q + end for end in '),]}:' for q in ("'", '"', "'''")), *')]}', "''", '[]', '{}', '0', '1', 'None', 'False', "'", '"', ', ', '-', '.', 'information', ' information']
@@ -795,14 +798,16 @@ def _admitted(guide): return int.from_bytes(guide.compute_bitmask(), 'little').b
 
 def _step(guide, vocabulary, used):
     "The tokens that lead on to the end, and the guide behind them."
-    here, found = _admitted(guide), []
-    for pieces in _closers(vocabulary):
+    mask, found = guide.compute_bitmask(), []
+    here = int.from_bytes(mask, 'little').bit_count()
+    others = ((8 * i + k,) for i, byte in enumerate(mask) for k in range(8) if byte >> k & 1)      # in the middle of a character, say
+    for pieces in (*_closers(vocabulary), itertools.islice(others, 50)):
         for piece in pieces:
             after = guide.deep_copy()
             if after.validate_tokens(piece) < len(piece) or not after.consume_tokens(piece): continue
             left = 0 if after.is_accepting() else _admitted(after)
             found.append((left if left < here / 2 else here, used.get(piece, 0), len(found), piece, after))
-        if found and min(found)[0] < here: break
+        if found and (min(found)[0] < here or pieces is not _closers(vocabulary)[0]): break
     return min(found)[3:] if found else (None, None)
 
 # %% ../nbs/12_codec.ipynb #210a539d
@@ -810,7 +815,7 @@ def ending(
     guide: LLMatcher,        # somewhere in an answer; it stays as it is
     vocabulary: LLTokenizer,
     budget: int,             # tokens that may still be written, the stop token included
-):                           # their ids; None if no end was found
+):                           # their ids; None if no end was found: then an answer ends where it last could
     "A short legal end of an answer."
     written, used, guide = [], {}, guide.deep_copy()
     while len(written) < budget:

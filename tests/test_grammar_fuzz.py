@@ -102,9 +102,9 @@ def embedded():
     return tokens, pieces, wild
 
 def walk(matcher, dice, limit):
-    "Take admitted tokens until the stop token is taken: (bytes, how it ended)."
+    "Take admitted tokens until the stop token is taken or none are left: (bytes, what went wrong on the way)."
     tokens, pieces, wild = embedded()
-    mask, said, stop = allocate_token_bitmask(1, tokens.vocab_size), b'', tokens.eos_token
+    mask, said, whole, stop = allocate_token_bitmask(1, tokens.vocab_size), b'', b'', tokens.eos_token
     for n in range(limit):
         fill_next_token_bitmask(matcher, mask)
         may = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder='little')[:tokens.vocab_size])
@@ -118,8 +118,9 @@ def walk(matcher, dice, limit):
         if token == stop: continue
         if not matcher.consume_token(token): return said, f'refused: {matcher.get_error().splitlines()[0]}'
         said += pieces[token]
-    rest = ending(matcher, tokens, 150)
-    return (said, 'endless') if rest is None else (said + b''.join(pieces[i] for i in rest[:-1]), '')
+        if matcher.is_accepting(): whole = said
+    rest = ending(matcher, tokens, 100)
+    return whole if rest is None else said + b''.join(pieces[i] for i in rest[:-1]), ''
 
 def verdict(said, tools):
     "What is wrong with an answer; '' when nothing is."
@@ -130,13 +131,13 @@ def verdict(said, tools):
     found = [p for c in answer.calls for p in problems_of(c, tools)]
     return f'schema: {found[0].partition(": ")[2]}' if found else ''
 
-def failures(lists, seed=0, grammar=grammar):
+def failures(lists, seed=0):
     "(seed, problem, answer, tools) of each walk that went wrong, and how many had a call."
     wrong, called = [], 0
     for n in range(seed, seed + lists):
         dice = random.Random(n)
         tools = tool_list(dice)
-        matcher = LLMatcher(embedded()[0], grammar(tools), log_level=0)
+        matcher = guide(tools, embedded()[0])
         if matcher.is_error(): wrong.append((n, f'compile: {matcher.get_error().splitlines()[0]}', b'', tools)); continue
         said, end = walk(matcher, dice, dice.choice([4, 15, 40, 90]))
         called += said.startswith(b'<')
