@@ -348,7 +348,7 @@ def _plain(tag=CALL_OPEN):
 
 # %% ../nbs/12_codec.ipynb #0959ffc2
 _CODE = r'x[0-9a-fA-F]{2}|u([0-9a-cefA-CEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})|U00(0[1-9a-fA-F]|10)[0-9a-fA-F]{4}'
-_ESCAPE, _COUNTED = rf'\\([ -\/8-MO-TV-`c-eg-twy-~]|{_CODE})', rf'''\\([\\'"nrt]|{_CODE})'''       # counted: those that stand for one character
+_ESCAPE, _COUNTED = rf'\\([!-\/:-@\[-`{{-~nrtdDsSwW]|{_CODE})', rf'''\\([\\'"nrt]|{_CODE})'''       # counted: those that stand for one character
 _UNIT = {q: rf'([^{q}\\\n\r\x00]|ESCAPE)' for q in '\'"'} | {"'''": r"([^'\\\r\x00]|ESCAPE)"}
 _LEAD = {q: rf'([^{q}\\\n\r\x00<]|<[^{q}\\\n\r\x00\/]|ESCAPE)' for q in '\'"'}                          # as above, without a closing tag
 _INNER = {q: rf'{q} {{0,2}}[A-Za-z0-9.%$*&;-]' for q in '\'"'}                                          # a quote that does not end an argument

@@ -1,10 +1,8 @@
 "Walks that take any admitted token: whatever the grammar of any list of tools admits must parse, and pass the check of its schema. Seeded; MCP_NB_WALKS sets how many lists."
-import collections, functools, json, os, random, string
+import functools, os, random, time
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
-from mcp_nb.codec import ending, grammar, guide, legal, parse, render_calls, vocabulary, written_apart
-from mcp_nb.config import UserError
+from mcp_nb.codec import ending, guide, legal, parse, render_calls, uncallable, vocabulary, written_apart
 from mcp_nb.schema import Tool, ToolCall, problems_of, schema_problem
 from mcp_nb.servers import usable_tools
 
@@ -145,6 +143,28 @@ def failures(lists, seed=0):
     return wrong, called
 
 def test_whatever_is_admitted_parses_and_fits_its_schema():
+    "One thing no grammar can hold: that a list of two or more free values has different ones."
     wrong, called = failures(WALKS)
-    assert called > WALKS / 2
-    assert not wrong, (len(wrong), [(n, problem, said[-200:]) for n, problem, said, _ in wrong[:5]])
+    broken = [(n, problem, said[-200:]) for n, problem, said, _ in wrong if 'non-unique' not in problem]
+    assert called > WALKS / 2 and len(wrong) - len(broken) <= 1 + WALKS / 200
+    assert not broken, (len(broken), broken[:5])
+
+def test_the_right_form_of_a_valid_value_is_admitted():
+    "What the check lets pass, the grammar admits as the codec writes it: for common schemas."
+    for schema, values in [({'type': 'string', 'minLength': 1}, ['a', "it's", 'a\n"b"\'', '\\d+', 'ü🙂']), ({'type': 'string', 'maxLength': 60}, ["o'hara", 'x\ny', '', 'C:\\new', '\t']), ({'type': 'string', 'pattern': '^[a-z]+-[0-9]{2}$'}, ['ab-12']), ({'type': 'string', 'pattern': '\\S'}, ["it's so", 'say "hi"']),
+                           ({'type': 'string', 'format': 'date-time'}, ['2027-02-19T15:30', '2021-02-27T15:00:00Z']), ({'type': 'integer', 'minimum': -3, 'maximum': 4000}, [-3, 0, 17, 4000]), ({'type': 'number', 'minimum': 0, 'maximum': 99.9}, [0, 0.5, 99.9, 9.99, 90]), ({'type': 'number', 'multipleOf': 0.01}, [0.07, 19.99, -3]),
+                           ({'enum': ['a', 1.0, None, {'k': [True]}]}, ['a', 1.0, 1, None, {'k': [True]}]), ({'type': 'array', 'items': {'enum': ['a', 'b', 'c']}, 'uniqueItems': True}, [[], ['c', 'a', 'b']]), ({'type': ['string', 'null'], 'minLength': 2}, ['ab', None]), ({'type': 'object', 'properties': {'b': {'type': 'integer'}, 'a': {}}, 'required': ['a']}, [{'a': [1, {}]}, {'b': 1, 'a': 'x'}]),
+                           ({'type': 'object', 'additionalProperties': {'type': 'integer'}}, [{}, {"it's": 1, 'ü': -2}]), ({'type': 'object', 'patternProperties': {'^x-': {'type': 'string'}}, 'properties': {'n': {'type': 'integer'}}, 'additionalProperties': False}, [{'n': 1}, {'n': 1, 'x-a': 'b'}, {'x-': ''}]), ({'$ref': '#/$defs/tree'}, [{'name': 'a', 'children': [{'name': 'b', 'children': []}]}])]:
+        tool = Tool('t', '', {'type': 'object', 'properties': {'v': schema}, 'required': ['v'], '$defs': DEFS})
+        for v in values:
+            call = ToolCall('t', {'v': v})
+            assert not problems_of(call, [tool]) and legal(render_calls([call]), [tool]), (schema, v)
+
+def test_large_lists_and_schemas_stay_cheap():
+    many = [Tool(f'tool_{i}', '', {'type': 'object', 'properties': {f'p{k}': {'type': 'string'} for k in range(5)}}) for i in range(300)]
+    choices = Tool('choices', '', {'type': 'object', 'properties': {f'p{i}': {'enum': [f'value-{i}-{k}' for k in range(5000)]} for i in range(3)}, 'required': ['p1']})
+    ways = Tool('ways', '', {'type': 'object', 'properties': {'a': {'allOf': [{'anyOf': [{'required': [f'a{i}']}, {'properties': {f'b{i}': {'const': 1}}}]} for i in range(30)]}}, 'required': ['a']})
+    for tools in (many, [choices], [ways], [*many, choices, ways]):
+        start = time.process_time()
+        assert not guide(tools, embedded()[0]).is_error() and time.process_time() - start < 3
+    assert legal("<tool_use>choices(p1='value-1-4999')</tool_use>", [choices]) and uncallable([ways, choices]) == ['ways']
