@@ -3,7 +3,7 @@ import json, random, string
 from hypothesis import HealthCheck, given, settings, strategies as st
 from mcp_nb.catalog import from_mcp, to_mcp
 from llguidance import LLMatcher, LLTokenizer
-from mcp_nb.codec import grammar, identifier, legal, parse, render, render_call, render_calls, split_prompt, written_apart
+from mcp_nb.codec import grammar, identifier, legal, parse, render, render_call, render_calls, split_prompt, uncallable, written_apart
 from mcp_nb.config import UserError
 from mcp_nb.schema import Message, Tool, ToolCall, problems_of
 from mcp_nb.servers import usable_tools
@@ -79,11 +79,11 @@ def test_five_hundred_tools_and_a_recursive_schema():
 @few
 @given(names, text, anything, st.integers(0, 2**32))
 def test_whatever_the_grammar_admits_is_read(name, description, schema, seed):
-    "A walk that takes any admitted byte, for a tool of any schema: it ends, and the codec reads calls of that tool with the required parameters."
+    "A walk that takes any admitted byte, for a tool of any schema: it ends, and the codec reads legal calls of that tool."
     kept, _ = usable_tools([{'name': name, 'description': description, 'inputSchema': schema}])
     try: tools, _ = written_apart(kept)
     except UserError: return
-    if not tools: return
+    if not tools or uncallable(tools): return
     dice, matcher, said = random.Random(seed), LLMatcher(LLTokenizer('byte'), grammar(tools)), []
     assert matcher.try_consume_tokens(list(b'<tool_use>')) == 10, matcher.get_error()
     while not (matcher.is_accepting() and bytes(said).endswith(b'</tool_use>')):
@@ -93,8 +93,8 @@ def test_whatever_the_grammar_admits_is_read(name, description, schema, seed):
         said.append(dice.choice(closing if closing and (len(said) > 200 or dice.random() < 0.3) else may))
         assert matcher.consume_token(said[-1]) and len(said) < 4000
     answer = parse('<tool_use>' + bytes(said).decode(), tools)
-    assert answer.calls and not answer.error and not answer.repaired, (bytes(said), answer)
-    assert set(tools[0].required) & set(tools[0].properties) <= set(answer.calls[0].parameters)
+    assert answer.calls and not answer.error, (bytes(said), answer)
+    assert not [p for c in answer.calls for p in problems_of(c, tools)], (bytes(said), answer)
 
 @fast
 @given(st.dictionaries(names, values, min_size=1, max_size=5), st.sets(names))
