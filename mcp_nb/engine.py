@@ -10,15 +10,14 @@ __all__ = ['OPENED', 'NAMEABLE', 'Answer', 'make_answer', 'Engine', 'legal_token
 import copy, json, math, os, re, time
 import numpy as np
 from collections import Counter, OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from fastcore.basics import patch
-from llguidance import LLMatcher, LLTokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 from .config import UserError, one_of, read_json
-from .schema import ToolCall
+from .schema import ToolCall, problems_of
 from .catalog import DEFAULT_TOOLS, shortlist
-from .codec import CALL_CLOSE, CALL_OPEN, FAMILIES, grammar, identifier, parse, render, split_prompt
+from .codec import CALL_CLOSE, CALL_OPEN, FAMILIES, ending, guide as new_guide, identifier, parse, render, split_prompt, vocabulary as new_vocabulary
 from .models import FileTokenizer, encode, family_of, load_model, load_tokenizer
 from .native import NativeModel, NotNative
 
@@ -32,6 +31,7 @@ class Answer:
     tokens: int = 0            # tokens generated
     latency_ms: float = 0.0    # wall time of this request; 0 when it was answered in a batch
     repaired: int = 0          # calls that the codec repaired (a backslash before a quote)
+    cut: bool = False          # ended by the limit of tokens, not by the model: legal, but not to be run unseen
 
 def make_answer(text: str, tools, tokens: int = 0, latency_ms: float = 0.0) -> Answer:
     "Read a model's text into an `Answer`."
@@ -63,11 +63,12 @@ class Engine:
         return tuple(encode(self.tokenizer, prefix)), encode(self.tokenizer, prompt)
 
     def _read(self, ids, tools, ms=0.0):
-        ids = list(ids)
+        ids, cut = self._settled(list(ids), tools)
         for i, t in enumerate(ids):
             if t in self.stop_ids: ids = ids[:i]; break
-        text = self.tokenizer.decode(ids, skip_special_tokens=False)
-        return make_answer(self._trim(text), tools, len(ids), ms)
+        answer = make_answer(self._trim(self.tokenizer.decode(ids, skip_special_tokens=False)), tools, len(ids), ms)
+        if self.legal and (wrong := [p for c in answer.calls for p in problems_of(c, tools)]): answer = replace(answer, calls=(), error='schema')
+        return replace(answer, cut=cut)
 
     def _trim(self, text):
         "Families without a stop token end where the next turn begins."
@@ -76,17 +77,37 @@ class Engine:
 
 # %% ../nbs/40_engine.ipynb #009
 @patch
-def guide(self: Engine, tools):
-    "An llguidance matcher at the beginning of an answer; None where any answer is admitted."
-    if not self.legal or self.family == 'plain': return None
-    if not hasattr(self, '_guides'):
+def vocabulary(self: Engine):
+    "The tokenizer's vocabulary, as guides need it."
+    if not hasattr(self, '_vocabulary'):
         backend = getattr(self.tokenizer, 'backend_tokenizer', None) or self.tokenizer.backend
-        self._guides, self._vocabulary = OrderedDict(), LLTokenizer(backend.to_str(), eos_token=sorted(self.stop_ids))
-    if tools not in self._guides:
-        self._guides[tools] = LLMatcher(self._vocabulary, grammar(tools))
-        while len(self._guides) > 64: self._guides.popitem(last=False)
-    return None if self._guides[tools].is_error() else self._guides[tools].deep_copy()
+        self._vocabulary = new_vocabulary(backend.to_str(), self.stop_ids)
+    return self._vocabulary
 
+@patch
+def guide(self: Engine, tools):
+    "A matcher at the beginning of an answer; None where any answer is admitted."
+    if not self.legal or self.family == 'plain': return None
+    if not hasattr(self, '_guides'): self._guides = OrderedDict()
+    if tools not in self._guides:
+        self._guides[tools] = new_guide(tools, self.vocabulary())
+        while len(self._guides) > 64: self._guides.popitem(last=False)
+    return self._guides[tools].deep_copy()
+
+# %% ../nbs/40_engine.ipynb #a3074749
+@patch
+def _settled(self: Engine, ids, tools):
+    "An answer that ends legally, and whether that is not how the model ended it."
+    if not (guide := self.guide(tools)): return ids, False
+    whole = 0
+    for i, token in enumerate(ids):
+        if token in self.stop_ids and guide.is_accepting(): return ids[:i + 1], False
+        if token in self.stop_ids or not guide.consume_token(token): return ids[:whole], True
+        if guide.is_accepting(): whole = i + 1
+    end = ending(guide, self.vocabulary(), 48)
+    return ([*ids, *end] if end else ids[:whole]), True
+
+# %% ../nbs/40_engine.ipynb #a0c04cce
 @patch
 def opening(self: Engine):
     "The tokens that a call may begin with."
@@ -200,13 +221,13 @@ class TorchEngine(Engine):
             mask = self._mask(place[:, :end], real[:, :end], query) if many else None
             logits = self.model(ids, attention_mask=mask, position_ids=place[:, query], past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
             if any(guides):
-                logits = logits.float().masked_fill(~torch.from_numpy(legal_tokens([guides[row] if not ended[row] else None for row in rows], logits.shape[-1])).to(device), -math.inf)
+                logits = logits.float().masked_fill(~torch.from_numpy(legal_tokens([guides[row] if guides[row] and not ended[row] else None for row in rows], logits.shape[-1])).to(device), -math.inf)
                 if not any(written): logits = torch.from_numpy(self.decide(logits.cpu().numpy())).to(device)
             ids = logits.argmax(-1, keepdim=True)
             for row, token in zip(rows, ids[:, 0].tolist()):
                 if ended[row]: continue
                 written[row].append(token); ended[row] = token in self.stop_ids or self._ended(written[row])
-                if guides[row] and not guides[row].consume_token(token): guides[row] = None
+                if guides[row] and not ended[row]: ended[row] = not guides[row].consume_token(token)
             left = [k for k, row in enumerate(rows) if not ended[row]]
             if not left: break
             if 3 * len(left) <= 2 * len(rows):
@@ -280,9 +301,9 @@ def _guided(self: OnnxEngine, generator, guide):
         scores = np.where(legal_tokens([guide], scores.shape[-1]), scores, -np.inf)
         token = int((scores if written else self.decide(scores)).argmax())
         new = [token]
-        if token not in self.stop_ids and guide.consume_token(token):
-            new += guide.compute_ff_tokens() if self.force else []
-            guide.consume_tokens(new[1:])
+        if token in self.stop_ids or not guide.consume_token(token): return [*written, token]
+        new += guide.compute_ff_tokens() if self.force else []
+        guide.consume_tokens(new[1:])
         written += new
         if not self.stop_ids.isdisjoint(new): break
         generator.append_tokens(new)
@@ -397,9 +418,10 @@ def _generate(self: NativeEngine, prefix, prompts, guides=(None,), tools=()):
         right = next((i for i, g in enumerate(guess) if g != best[i]), len(guess))
         took = [*guess[:right], int(best[right])]
         self._held += [*new, *guess[:right]]
-        if guide and self.stop_ids.isdisjoint(took): guide.consume_tokens(took); took += self._forced(guide, written + took)
+        alive = self.stop_ids.isdisjoint(took) and (not guide or guide.consume_tokens(took))
+        if guide and alive: took += self._forced(guide, written + took)
         new, written = took[right:], written + took
-        if not self.stop_ids.isdisjoint(took) or len(written) >= self.max_new_tokens: return [written]
+        if not alive or not self.stop_ids.isdisjoint(took) or len(written) >= self.max_new_tokens: return [written]
         guess = self._guess(written, request, tools)
 
 @patch
