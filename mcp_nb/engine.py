@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['OPENED', 'NAMEABLE', 'Answer', 'make_answer', 'Engine', 'legal_tokens', 'grouped_attention', 'TorchEngine',
-           'OnnxEngine', 'rest_of_value', 'guess_rest', 'NativeEngine', 'open_quantized', 'load_engine']
+           'OnnxEngine', 'nameable', 'rest_of_value', 'copied_on', 'guess_rest', 'NativeEngine', 'open_quantized',
+           'load_engine']
 
 # %% ../nbs/40_engine.ipynb #002
 import copy, json, math, os, re, time
@@ -315,19 +316,32 @@ def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffin
 OPENED = re.compile(r"""[=\[({:, ](['"])((?:(?!\1)[^\\\n])*)$""")                      # a quote and what stands after it
 NAMEABLE = re.compile(r"""(?<!\w)(['"`])(.+?)\1|(?<!\S)[\w.~-]*[/.][\w./*~-]*\w""")           # what is quoted, or looks like a path
 
+def nameable(request, used=''):
+    "What in a request is quoted or looks like a path, and does not stand in `used` yet."
+    return [v for m in NAMEABLE.finditer(request) if (v := m[2] or m[0]) not in used]
+
 def rest_of_value(
     value: str,                # what has been written of it
     request: str,              # what it may have been copied from
     used: str = '',            # the answer so far: what stands there is not guessed again
 ) -> str:                      # what may follow, without the closing quote
-    "The rest of a value that stands in the request."
-    if not value: return next((v for m in NAMEABLE.finditer(request) if (v := m[2] or m[0]) not in used), '')
+    "The rest of a value that stands in the request, or begins with something else and goes on with what stands there."
+    if not value: return next(iter(nameable(request, used)), '')
     found = re.search(r'(?<!\w)' + re.escape(value), request)
-    if not found: return ''
+    if not found: return copied_on(value, request)
     rest, before = request[found.end():], request[:found.start()][-1:]
     if before in ('"', "'", '`') and before in rest: return rest[:rest.index(before)]
     if ' ' in value: return re.split(r'[.!?]?\s*$|[.!?,;]\s|\n', rest, maxsplit=1)[0]
     return re.split(r'\s', rest, maxsplit=1)[0].rstrip('.,;:!?\'")`]')
+
+def copied_on(text, request):
+    "What follows the last words of a text in the request, to the end of the word, or of the line if there are several."
+    for words in (3, 2, 1):
+        tail = re.search(r'(?:\S+\s+){%d}\S+\s*$|\S+\s*$' % (words - 1), text)
+        if tail and len(tail[0].strip()) > 1 and (at := request.find(tail[0])) >= 0:
+            rest = request[at + len(tail[0]):]
+            return re.match(r'[^\n]*\n?' if words > 1 else r'\s?\S*', rest)[0]
+    return ''
 
 # %% ../nbs/40_engine.ipynb #eb3b35ce
 def guess_rest(
@@ -341,15 +355,25 @@ def guess_rest(
     tool = next((t for t in tools if call.startswith(identifier(t.name) + '(')), None)
     if not tool: return ''
     if begun := next((k for k in range(len(end), 0, -1) if answer.endswith(end[:k])), 0): return end[begun:]
-    missing = [identifier(k) for k in tool.required if identifier(k) + '=' not in call]
-    after = f", {missing[0]}='" if missing else end
+    if name := re.search(r'[(,] ?(\w+)$', call): return {'string': "='", 'boolean': '=True', 'array': "=['"}.get(_kind(tool, name[1]), '=')
+    if number := re.search(r'=(-?\d*)$', call): return _number(number[1], request, call) + _after(tool, request, call)
     if opened := OPENED.search(call):
         rest = rest_of_value(opened[2], request, call)
-        return (rest + opened[1] + after)[:120] if rest or opened[2] in request.split() else ''
-    if name := re.search(r'[(,] ?(\w+)$', call): return "='" if name[1] in _texts(tool) else ''
-    return after if call.endswith(("'", '"')) else ''
+        return (rest + opened[1] + _after(tool, request, call + rest))[:120] if rest or opened[2] in request.split() else ''
+    return _after(tool, request, call) if call.endswith(("'", '"', 'True', 'False')) else copied_on(call, request)
 
-def _texts(tool): return [identifier(k) for k, s in tool.properties.items() if isinstance(s, dict) and s.get('type', 'string') == 'string']
+# %% ../nbs/40_engine.ipynb #59de5412
+def _kind(tool, name):
+    s = next((s for k, s in tool.properties.items() if identifier(k) == name), None)
+    return s.get('type', 'string') if isinstance(s, dict) else ''
+
+def _number(begun, request, call): return next((n[len(begun):] for n in re.findall(r'-?\d+', request) if n.startswith(begun) and f'={n},' not in call), '')
+
+def _after(tool, request, call):
+    "What may follow a value: the next parameter that is required, or takes a text where the request still names one; or the end."
+    left = [k for k in tool.properties if identifier(k) + '=' not in call]
+    needed = [k for k in left if k in tool.required] or [k for k in left if _kind(tool, identifier(k)) == 'string' and nameable(request, call)]
+    return f", {identifier(needed[0])}='" if needed else ')' + CALL_CLOSE
 
 # %% ../nbs/40_engine.ipynb #55b8e1fe
 class NativeEngine(Engine):

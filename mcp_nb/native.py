@@ -571,6 +571,7 @@ def _matrix(self: NativeModel, layer, which, name):
     bits, group = map(int, full.rsplit('_Q', 1)[1].split('G'))
     if bits not in (4, 8) or group % 32: raise NotNative(f'{name} has {bits} bits in groups of {group}')
     weights, scales = self._read(full, np.uint8), self._read(f'{name}.weight_scale')
+    if scales.size * group * bits // 8 != weights.size: raise NotNative(f'{name} is not made of whole groups of {group}')
     pointers = [a.ctypes.data_as(ctypes.c_void_p) for a in (weights, scales)]
     self.library.native_matrix(self.model, layer, which, weights.shape[0], weights.shape[1] * group, bits, group, *pointers)
 

@@ -6,11 +6,11 @@
 __all__ = ['CONTEXT', 'RECIPES', 'LIMITS', 'FASTER', 'MEGABYTES', 'export_onnx', 'GateFailed', 'gates', 'check_gates', 'quantize']
 
 # %% ../nbs/50_quantization.ipynb #002
-import contextlib, io, logging, shutil, tempfile
+import contextlib, io, json, logging, shutil, tempfile
 from pathlib import Path
 from unittest.mock import patch
 import numpy as np
-from .config import UserError, RunFolder, complete_folder, one_of, read_json, write_json
+from .config import UserError, RunFolder, complete_folder, one_of, read_json, write_json, write_text
 from .validation import model_fingerprint
 from .models import family_of
 from .native import weights_index
@@ -46,10 +46,24 @@ def _search_by_pieces(data, bits, group, search=None, rounding=None):
 
 # %% ../nbs/50_quantization.ipynb #011
 RECIPES = {
-    'int8': dict(options=['algo_config=rtn', 'block_size=32'], eight_bits=''),
+    'int8': dict(options=['algo_config=rtn', 'block_size=128'], eight_bits=''),
     'int4': dict(options=['algo_config=k_quant', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'], eight_bits='/attn/'),
 }
 
+def _options(source, recipe):
+    "The builder's options; blocks are not wider than what they divide."
+    config = read_json(Path(source)/'config.json')
+    even = all(config[k] % 128 == 0 for k in ('hidden_size', 'intermediate_size'))
+    return [o if even else o.replace('block_size=128', 'block_size=32') for o in RECIPES[recipe]['options']]
+
+def _copy_tokenizer(source, target):
+    "The same tokenizer, written densely."
+    facts = read_json(source)
+    merges = facts['model'].get('merges', [])
+    if merges and not any(' ' in part for m in merges for part in m): facts['model']['merges'] = [' '.join(m) for m in merges]
+    write_text(target, json.dumps(facts, ensure_ascii=False, separators=(',', ':')))
+
+# %% ../nbs/50_quantization.ipynb #f50fd9b8
 def export_onnx(
     source,                     # a complete checkpoint (safetensors)
     target,                     # the folder to appear
@@ -68,13 +82,14 @@ def export_onnx(
         stack.enter_context(patch.object(Quantizer, '_generate_q4_node_config', lambda self: _groups(self, groups, RECIPES[recipe]['eight_bits'])))
         stack.enter_context(patch.object(weight_only, 'quant_tensor_k_quant_cuda', lambda d, b, g: _search_by_pieces(d, b, g, search, rounding)))
         where = '', str(source), str(folder), recipe, 'cpu', cache
-        options = builder.parse_extra_options(*where, [*RECIPES[recipe]['options'], f'shared_embeddings={str(_is_tied(source)).lower()}', 'windowed_kv_cache=false'])
+        options = builder.parse_extra_options(*where, [*_options(source, recipe), f'shared_embeddings={str(_is_tied(source)).lower()}', 'windowed_kv_cache=false'])
         config = options['hf_details']['hf_config']
         _flatten(config)
         builder.create_model(*where, **options)
         write_json(folder/'mcp_nb.json', dict(_facts(source), family=family_of(config), recipe=recipe, **RECIPES[recipe]))
-        for name in ('config.json', 'tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja'):      # the checkpoint's own, template included
+        for name in ('config.json', 'tokenizer_config.json', 'chat_template.jinja'):      # the checkpoint's own, template included
             if (Path(source)/name).exists(): shutil.copyfile(Path(source)/name, folder/name)
+        _copy_tokenizer(Path(source)/'tokenizer.json', folder/'tokenizer.json')
         weights_index(folder)
     return Path(target)
 
