@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fastcore.basics import patch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
-from transformers.utils.chat_template_utils import _compile_jinja_template
+from jinja2.ext import loopcontrols
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from .config import UserError, one_of
 from .schema import Message, ToolCall, problems_of, schema_problem
 from .catalog import find_tool, to_openai
@@ -303,6 +304,11 @@ def chat_template(
     return source.replace('BEFORE', quote(before)).replace('AFTER', quote(after)).replace('END', quote(end))
 
 # %% ../nbs/12_codec.ipynb #046
+@functools.cache
+def _compiled(family):
+    "The template as transformers compiles it; its own function is the same and takes a second to import."
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]).from_string(chat_template(family))
+
 def render(
     messages,                # `Message`s (or their dicts), in order
     tools=(),                # the `Tool`s the model may call, in the order to show
@@ -313,8 +319,7 @@ def render(
     names_as_written((t.name for t in tools), 'tools')
     for t in tools: names_as_written(t.properties, f'parameters of {t.name!r}:')
     messages = [m.to_dict() if isinstance(m, Message) else m for m in messages]
-    template = _compile_jinja_template(chat_template(family))
-    return template.render(messages=messages, tools=[to_openai(t) for t in tools] or None, add_generation_prompt=generate)
+    return _compiled(family).render(messages=messages, tools=[to_openai(t) for t in tools] or None, add_generation_prompt=generate)
 
 # %% ../nbs/12_codec.ipynb #059
 def split_prompt(
