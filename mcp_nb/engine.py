@@ -33,6 +33,8 @@ class Answer:
     latency_ms: float = 0.0    # wall time of this request; 0 when it was answered in a batch
     repaired: int = 0          # calls that the codec repaired (a backslash before a quote)
     cut: bool = False          # ended by the limit of tokens, not by the model: legal, but not to be run unseen
+    chance: float | None = None        # the model's own probability of this answer, token by token; None where that is not known
+    confidence: float | None = None    # how likely it is to be right: the chance, calibrated
 
 def make_answer(text: str, tools, tokens: int = 0, latency_ms: float = 0.0) -> Answer:
     "Read a model's text into an `Answer`."
@@ -41,7 +43,7 @@ def make_answer(text: str, tools, tokens: int = 0, latency_ms: float = 0.0) -> A
 
 # %% ../nbs/40_engine.ipynb #008
 class Engine:
-    "A model that answers requests. Backends implement `_generate(prefix_ids, list of prompt_ids, list of guides, tools of the first) -> list of token ids`."
+    "A model that answers requests. Backends implement `_generate(prefix_ids, list of prompt_ids, list of guides, tools of the first) -> list of (token ids, chance)`."
     family, tokenizer, stop_ids, max_new_tokens, batched = 'gemma', None, (), 256, False
     sure = 0.5                               # a call is begun if its probability is above this
     legal = True                             # only legal answers; a family without a stop token answers freely
@@ -63,13 +65,24 @@ class Engine:
         prefix, prompt = self.prompt(query, tools, turns)
         return tuple(encode(self.tokenizer, prefix)), encode(self.tokenizer, prompt)
 
-    def _read(self, ids, tools, ms=0.0):
+    calibration = 1.0, 0.0                   # slope and shift of the log odds, from the model's folder
+
+    def calibrated(self, chance):
+        "How often answers of this chance are right (Platt scaling of the log odds; Platt 1999)."
+        if chance is None: return None
+        chance = min(max(chance, 1e-6), 1 - 1e-6)
+        return 1 / (1 + math.exp(-self.calibration[0] * math.log(chance / (1 - chance)) - self.calibration[1]))
+
+    def _read(self, ids, tools, ms=0.0, chance=None):
         ids, cut = self._settled(list(ids), tools)
         for i, t in enumerate(ids):
             if t in self.stop_ids: ids = ids[:i]; break
-        answer = make_answer(self._trim(self.tokenizer.decode(ids, skip_special_tokens=False)), tools, len(ids), ms)
-        if self.legal and (wrong := [p for c in answer.calls for p in problems_of(c, tools)]): answer = replace(answer, calls=(), error='schema')
-        return replace(answer, cut=cut)
+        return self.checked(make_answer(self._trim(self.tokenizer.decode(ids, skip_special_tokens=False)), tools, len(ids), ms), tools, cut, chance)
+
+    def checked(self, answer, tools, cut=False, chance=None):
+        "An answer with its confidence; a call that breaks its schema (two equal texts in a list, say, which no grammar can know) is none."
+        if self.legal and any(problems_of(c, tools) for c in answer.calls): answer = replace(answer, calls=(), error='schema')
+        return replace(answer, cut=cut, chance=chance, confidence=self.calibrated(chance))
 
     def _trim(self, text):
         "Families without a stop token end where the next turn begins."
@@ -128,13 +141,14 @@ def legal_tokens(guides, width):
 # %% ../nbs/40_engine.ipynb #74d5321b
 @patch
 def decide(self: Engine, scores):
-    "Scores of the first token, (requests, vocabulary), with either the calls or the texts left; illegal tokens are at minus infinity."
+    "Scores of the first token, (requests, vocabulary), with either the calls or the texts left, and the probability of that choice; illegal tokens are at minus infinity."
     opening = self.opening()
     total = lambda x: np.logaddexp.reduce(x, axis=-1, dtype=np.float64)
     texts = scores.copy(); texts[:, opening] = -np.inf
-    call = total(scores[:, opening]) - total(texts) > np.log(self.sure / (1 - self.sure))
+    odds = total(scores[:, opening]) - total(texts)
+    call = odds > np.log(self.sure / (1 - self.sure))
     calls = np.full_like(scores, -np.inf); calls[:, opening] = scores[:, opening]
-    return np.where(call[:, None], calls, texts)
+    return np.where(call[:, None], calls, texts), 1 / (1 + np.exp(np.where(call, -odds, odds)))
 
 # %% ../nbs/40_engine.ipynb #360fd3fc
 @patch
@@ -142,8 +156,8 @@ def answer(self: Engine, query: str, tools=DEFAULT_TOOLS, turns=()) -> Answer:
     "Answer one request, or go on after the turns that followed it (calls, results, further words)."
     start, tools = time.perf_counter(), self.shown(query, tools, turns)
     prefix, prompt = self._pieces(query, tools, turns)
-    (ids,) = self._generate(prefix, [prompt], [self.guide(tools)], tools)
-    return self._read(ids, tools, 1000 * (time.perf_counter() - start))
+    ((ids, chance),) = self._generate(prefix, [prompt], [self.guide(tools)], tools)
+    return self._read(ids, tools, 1000 * (time.perf_counter() - start), chance)
 
 @patch
 def answers(self: Engine, requests, on_answer=None) -> list[Answer]:
@@ -160,8 +174,8 @@ def answers(self: Engine, requests, on_answer=None) -> list[Answer]:
         step = (self.batched if prefix else self.batched // 4) or 1
         for at in range(0, len(group), step):
             part, start = group[at:at + step], time.perf_counter()
-            for (i, _, tools), ids in zip(part, self._generate(prefix, [p for _, p, _ in part], [self.guide(t) for _, _, t in part], part[0][2])):
-                results[i] = self._read(ids, tools, 1000 * (time.perf_counter() - start) if step == 1 else 0.0)
+            for (i, _, tools), (ids, chance) in zip(part, self._generate(prefix, [p for _, p, _ in part], [self.guide(t) for _, _, t in part], part[0][2])):
+                results[i] = self._read(ids, tools, 1000 * (time.perf_counter() - start) if step == 1 else 0.0, chance)
                 if on_answer: on_answer(i, results[i])
     return results
 
@@ -216,18 +230,17 @@ class TorchEngine(Engine):
         column = torch.arange(start + width + self.max_new_tokens, device=device)[None]
         place = torch.where(column < start, column, (column - gap).clamp(min=start))          # a column's position in its own text
         real = (column < start) | (column >= start + gap)
-        rows, written, ended = list(range(len(prompts))), [[] for _ in prompts], [False] * len(prompts)
+        rows, written, ended, chance = list(range(len(prompts))), [[] for _ in prompts], [False] * len(prompts), [1.0 if any(guides) else None] * len(prompts)
         for end in range(start + width, start + width + self.max_new_tokens):
             query = slice(end - ids.shape[1], end)
             mask = self._mask(place[:, :end], real[:, :end], query) if many else None
             logits = self.model(ids, attention_mask=mask, position_ids=place[:, query], past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-            if any(guides):
-                logits = logits.float().masked_fill(~torch.from_numpy(legal_tokens([guides[row] if guides[row] and not ended[row] else None for row in rows], logits.shape[-1])).to(device), -math.inf)
-                if not any(written): logits = torch.from_numpy(self.decide(logits.cpu().numpy())).to(device)
+            if any(guides): logits, step = self._legal_scores(logits, [guides[row] if not ended[row] else None for row in rows], [written[row][:1] for row in rows])
             ids = logits.argmax(-1, keepdim=True)
             for row, token in zip(rows, ids[:, 0].tolist()):
                 if ended[row]: continue
                 written[row].append(token); ended[row] = token in self.stop_ids or self._ended(written[row])
+                if guides[row]: chance[row] *= step[rows.index(row)]
                 if guides[row] and not ended[row]: ended[row] = not guides[row].consume_token(token)
             left = [k for k, row in enumerate(rows) if not ended[row]]
             if not left: break
@@ -235,7 +248,15 @@ class TorchEngine(Engine):
                 keep = torch.tensor(left, device=device)
                 cache.batch_select_indices(keep)
                 ids, gap, place, real, rows = ids[keep], gap[keep], place[keep], real[keep], [rows[k] for k in left]
-        return written
+        return list(zip(written, chance))
+
+    def _legal_scores(self, logits, guides, begun):
+        "Scores with only legal tokens left, and the probability of each row's choice: of calling or not for the first token, of the best one within a call."
+        import torch
+        scores = logits.float().masked_fill(~torch.from_numpy(legal_tokens(guides, logits.shape[-1])).to(logits.device), -math.inf)
+        if not any(begun): return (lambda scores, chance: (torch.from_numpy(scores).to(logits.device), chance.tolist()))(*self.decide(scores.cpu().numpy()))
+        best = scores.log_softmax(-1).max(-1).values.exp().tolist()
+        return scores, [p if b and b[0] in self.opening() else 1.0 for p, b in zip(best, begun)]
 
     def _mask(self, place, real, query):
         "Which columns each query may see: real ones up to its own (and itself), within the window where a layer has one."
@@ -289,26 +310,28 @@ class OnnxEngine(Engine):
             generator.generate_next_token()
             written.append(int(generator.get_next_tokens()[0]))
             if written[-1] in self.stop_ids: break
-        return [written]
+        return [(written, None)]
 
 
 # %% ../nbs/40_engine.ipynb #a6266252
 @patch
 def _guided(self: OnnxEngine, generator, guide):
     "A legal answer; tokens that the grammar forces are appended without asking the model."
-    written = []
+    written, chance, calls = [], 1.0, False
     while len(written) < self.max_new_tokens:
         scores = generator.get_logits()[:, -1]
         scores = np.where(legal_tokens([guide], scores.shape[-1]), scores, -np.inf)
-        token = int((scores if written else self.decide(scores)).argmax())
-        new = [token]
-        if token in self.stop_ids or not guide.consume_token(token): return [*written, token]
+        if not written: scores, (chance,) = self.decide(scores)
+        token = int(scores.argmax())
+        if calls: chance /= np.exp(scores - scores.max()).sum()
+        new, calls = [token], calls or not written and token in self.opening()
+        if token in self.stop_ids or not guide.consume_token(token): return [*written, token], float(chance)
         new += guide.compute_ff_tokens() if self.force else []
         guide.consume_tokens(new[1:])
         written += new
         if not self.stop_ids.isdisjoint(new): break
         generator.append_tokens(new)
-    return written
+    return written, float(chance)
 
 def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
@@ -434,18 +457,21 @@ def _guess(self: NativeEngine, written, request, tools):
 def _generate(self: NativeEngine, prefix, prompts, guides=(None,), tools=()):
     (prompt,), (guide,) = prompts, guides
     new, written, request = self._start(prefix, prompt), [], self.tokenizer.decode(prompt, skip_special_tokens=True)
-    guess = self._guess([], request, tools) if guide else []
+    guess, chance, opening = self._guess([], request, tools) if guide else [], 1.0 if guide else None, self.opening()
     while True:
         guess, masks = self._masks(guide, guess)
-        best, chance = self.model.run([*new, *guess], len(self._held), len(guess) + 1, masks)
-        if guide and not written: best[0] = self.decide(self.model.logits[:1]).argmax()
+        best, chances = self.model.run([*new, *guess], len(self._held), len(guess) + 1, masks)
+        if guide and not written:
+            scores, chances[:1] = self.decide(self.model.logits[:1])
+            best[0] = scores.argmax()
         right = next((i for i, g in enumerate(guess) if g != best[i]), len(guess))
         took = [*guess[:right], int(best[right])]
         self._held += [*new, *guess[:right]]
+        if guide: chance *= float(np.prod(chances[:right + 1] if (written or took)[0] in opening else chances[:not written]))
         alive = self.stop_ids.isdisjoint(took) and (not guide or guide.consume_tokens(took))
         if guide and alive: took += self._forced(guide, written + took)
         new, written = took[right:], written + took
-        if not alive or not self.stop_ids.isdisjoint(took) or len(written) >= self.max_new_tokens: return [written]
+        if not alive or not self.stop_ids.isdisjoint(took) or len(written) >= self.max_new_tokens: return [(written, chance)]
         guess = self._guess(written, request, tools)
 
 @patch
@@ -481,5 +507,6 @@ def load_engine(
     engine = open_quantized(path, runtime, **options) if quantized else TorchEngine(path, **options)
     facts = read_json(path/'mcp_nb.json') if (path/'mcp_nb.json').exists() else {}
     engine.known |= set(facts.get('knows', ()))
+    if (path/'calibration.json').exists(): engine.calibration = tuple(read_json(path/'calibration.json')['log_odds'])
     if str(facts.get('base')).startswith('embedded') and facts.get('lineage'): engine.near, engine.sure = 3, 2/3      # trained by us, and measured
     return engine

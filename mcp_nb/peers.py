@@ -258,7 +258,7 @@ class LlamaCppEngine(Engine):
         scores, written = self._scores(ids[self.llama.n_tokens:].tolist()), []
         while True:
             written.append(self._next(scores, guide, not written))
-            if written[-1] in self.stop_ids or len(written) == self.max_new_tokens: return [written]
+            if written[-1] in self.stop_ids or len(written) == self.max_new_tokens: return [(written, None)]
             scores = self._scores(written[-1:])
 
 # %% ../nbs/46_peers.ipynb #b2667d02
@@ -267,7 +267,7 @@ def _next(self: LlamaCppEngine, scores, guide, first):
     "The greedy choice among the legal tokens."
     if not guide: return int(scores.argmax())
     scores[self._never] = -np.inf
-    token = guide.choose(self.decide(scores[None])[0] if first else scores)
+    token = guide.choose(self.decide(scores[None])[0][0] if first else scores)
     if token not in self.stop_ids: guide.accept(token)
     return token
 

@@ -154,5 +154,6 @@ def quantize(
             print(f'exporting {recipe} ...', flush=True)
             export_onnx(model, target, recipe)
             write_json(target/'stamp.json', stamp)
+        if (Path(model)/'calibration.json').exists(): shutil.copyfile(Path(model)/'calibration.json', target/'calibration.json')
         made[recipe] = target
     return made

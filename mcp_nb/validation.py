@@ -4,16 +4,18 @@
 
 # %% auto #0
 __all__ = ['ABOUT', 'LEVELS', 'Case', 'make_case', 'load_cases', 'example_case', 'case_set', 'set_names', 'acceptable',
-           'right_parameters', 'judge', 'wilson', 'share', 'quality_tier', 'percentiles', 'score', 'failure',
-           'collect_answers', 'model_fingerprint', 'validate', 'summary']
+           'right_parameters', 'judge', 'wilson', 'share', 'quality_tier', 'percentiles', 'fit_calibration',
+           'reliability', 'score', 'failure', 'collect_answers', 'model_fingerprint', 'validate', 'summary',
+           'calibrate_model']
 
 # %% ../nbs/41_validation.ipynb #002
 import hashlib, json, math, sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+import numpy as np
 from tqdm import tqdm
-from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines
+from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines, write_json
 from .schema import Example, Tool
 from .catalog import DEFAULT_TOOLS, find_tool, load_tools, parse_tool
 from .codec import CALL_OPEN
@@ -167,6 +169,31 @@ def percentiles(milliseconds) -> dict:
     return dict(p50=at(0.5), p95=at(0.95), n=len(ordered)) if ordered else dict(p50=None, p95=None, n=0)
 
 # %% ../nbs/41_validation.ipynb #022
+def fit_calibration(
+    chances,                    # of answers, 0 to 1
+    right,                      # were they right?
+) -> tuple[float, float]:       # slope and shift of the log odds
+    "Logistic regression of being right on the log odds of an answer's chance, by Newton's method, held towards 'as it is' by one observation's weight."
+    p, y = np.clip(np.array(chances, float), 1e-6, 1 - 1e-6), np.array(right, float)
+    x, w = np.stack([np.log(p / (1 - p)), np.ones(len(p))], 1), np.array([1.0, 0.0])
+    for _ in range(50):
+        q = 1 / (1 + np.exp(-x @ w))
+        w = w + np.linalg.solve((x * (q * (1 - q))[:, None]).T @ x + np.eye(2), x.T @ (y - q) - (w - [1, 0]))
+    return tuple(w.round(4).tolist())
+
+def reliability(
+    confidences,
+    right,
+    groups: int = 10,           # of equal size
+) -> dict:                      # error (expected calibration error), groups, coverage
+    "How far confidence is from being right, and what a threshold would keep: coverage, and the share of right answers among what is kept."
+    c, y = np.array(confidences, float), np.array(right, float)
+    parts = [i for i in np.array_split(np.argsort(c, kind='stable'), groups) if len(i)]
+    table = [dict(confidence=round(c[i].mean(), 4), right=round(y[i].mean(), 4), n=len(i)) for i in parts]
+    kept = [dict(threshold=t, coverage=round((c >= t).mean(), 4), right=share((y[c >= t] > 0).tolist())) for t in (.5, .7, .8, .9, .95)]
+    return dict(error=round(sum(g['n'] * abs(g['confidence'] - g['right']) for g in table) / len(c), 4), n=len(c), groups=table, coverage=kept)
+
+# %% ../nbs/41_validation.ipynb #466455ef
 def score(
     cases,                      # `Case`s
     answers,                    # their `Answer`s
@@ -183,6 +210,9 @@ def score(
     result['latency_ms'] = percentiles(a.latency_ms for a in answers if a.latency_ms)
     result['failures'] = [failure(c, a, v) for c, a, v in zip(cases, answers, verdicts) if not v['exact']]
     result['outcomes'] = {level: ''.join('01'[v[level]] for v in verdicts) for level in ('tool', 'exact')}
+    if answers and all(a.chance is not None for a in answers):
+        result['outcomes']['chance'] = [float(f'{a.chance:.4g}') for a in answers]
+        result['confidence'] = reliability([a.confidence for a in answers], [v['exact'] for v in verdicts])
     result['repaired'] = sum(a.repaired > 0 for a in answers)                  # answers in which the codec put a backslash back
     right_tool, right = sum(v['tool'] for v in verdicts), sum(v['parameters'] for v in verdicts)
     given = result['conditional']['parameters']['value'] or 0.0
@@ -208,11 +238,12 @@ def collect_answers(
     with open(keep, 'a', encoding='utf-8') if keep else nullcontext() as out:
         def on_answer(j, answer):
             bar.update()
-            if out: out.write(json.dumps([model, cases[todo[j]].id, asked[todo[j]], answer.text, answer.tokens, answer.latency_ms]) + '\n'); out.flush()
+            if out: out.write(json.dumps([model, cases[todo[j]].id, asked[todo[j]], answer.text, answer.tokens, answer.latency_ms, answer.cut, answer.chance]) + '\n'); out.flush()
         new = engine.answers([(cases[i].query, cases[i].tools, cases[i].turns) for i in todo], on_answer)
     bar.close()
     fresh = dict(zip(todo, new))
-    return [fresh[i] if i in fresh else make_answer(done[c.id][1], c.tools, *done[c.id][2:]) for i, c in enumerate(cases)]
+    again = lambda c, text, tokens, ms, cut=False, chance=None: engine.checked(make_answer(text, c.tools, tokens, ms), c.tools, cut, chance)
+    return [fresh[i] if i in fresh else again(c, *done[c.id][1:]) for i, c in enumerate(cases)]
 
 def _kept(keep, model):
     "Answers written down earlier for this very model, with the prompt they answer; a half-written last line is ignored."
@@ -227,7 +258,7 @@ def _kept(keep, model):
 # %% ../nbs/41_validation.ipynb #027
 def model_fingerprint(path) -> str:
     "What identifies a model folder: sizes of its files and the content of the small ones."
-    files = sorted(p for p in Path(path).iterdir() if p.is_file())
+    files = sorted(p for p in Path(path).iterdir() if p.is_file() and p.name not in ('calibration.json', 'native.json'))
     digest = hashlib.sha256()
     for p in files:
         digest.update(f'{p.name}:{p.stat().st_size}'.encode())
@@ -255,5 +286,20 @@ def summary(results: dict) -> str:
     percent = lambda s: f"{100*s['value']:5.1f} ({100*s['ci95'][0]:.1f}-{100*s['ci95'][1]:.1f})" if s['n'] else '-'
     rows = [('', *results['sets'])] + [(level, *(percent(s[level]) for s in results['sets'].values())) for level in (*LEVELS, 'abstention')]
     rows.append(('params | tool', *(percent(s['conditional']['parameters']) for s in results['sets'].values())))
+    rows.append(('confidence off', *(f"{100*s['confidence']['error']:5.1f}" if 'confidence' in s else '-' for s in results['sets'].values())))
     rows.append(('n', *(str(s['total']) for s in results['sets'].values())))
     return '\n'.join(''.join(f'{c:<20}' if i else f'{c:<15}' for i, c in enumerate(r)) for r in rows)
+
+# %% ../nbs/41_validation.ipynb #030
+def calibrate_model(
+    results: dict,              # from `validate`
+    path,                       # the model's folder: calibration.json is written there
+    on: str = 'validation',     # the set it is fitted on
+    least: int = 100,           # answers; fewer say too little
+) -> tuple:                     # slope and shift of the log odds; none if there is nothing to fit on
+    "Fit a model's confidence to what was right."
+    s = results['sets'].get(on, {})
+    if len(s.get('outcomes', {}).get('chance', ())) < least: return ()
+    fitted = fit_calibration(s['outcomes']['chance'], [o == '1' for o in s['outcomes']['exact']])
+    write_json(Path(path)/'calibration.json', dict(log_odds=fitted, set=on, n=s['total']))
+    return fitted
