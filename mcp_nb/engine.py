@@ -67,27 +67,31 @@ class Engine:
 
     calibration = 1.0, 0.0                   # slope and shift of the log odds, from the model's folder
 
-    def calibrated(self, chance):
-        "How often answers of this chance are right (Platt scaling of the log odds; Platt 1999)."
-        if chance is None: return None
-        chance = min(max(chance, 1e-6), 1 - 1e-6)
-        return 1 / (1 + math.exp(-self.calibration[0] * math.log(chance / (1 - chance)) - self.calibration[1]))
-
-    def _read(self, ids, tools, ms=0.0, chance=None):
-        ids, cut = self._settled(list(ids), tools)
-        for i, t in enumerate(ids):
-            if t in self.stop_ids: ids = ids[:i]; break
-        return self.checked(make_answer(self._trim(self.tokenizer.decode(ids, skip_special_tokens=False)), tools, len(ids), ms), tools, cut, chance)
-
-    def checked(self, answer, tools, cut=False, chance=None):
-        "An answer with its confidence; a call that breaks its schema (two equal texts in a list, say, which no grammar can know) is none."
-        if self.legal and any(problems_of(c, tools) for c in answer.calls): answer = replace(answer, calls=(), error='schema')
-        return replace(answer, cut=cut, chance=chance, confidence=self.calibrated(chance))
-
     def _trim(self, text):
         "Families without a stop token end where the next turn begins."
         end = FAMILIES[self.family][2]
         return text.split(end)[0] if self.family == 'plain' else text
+
+# %% ../nbs/40_engine.ipynb #f98e5cf0
+@patch
+def calibrated(self: Engine, chance):
+    "How often answers of this chance are right (Platt scaling of the log odds; Platt 1999)."
+    if chance is None: return None
+    chance = min(max(chance, 1e-6), 1 - 1e-6)
+    return 1 / (1 + math.exp(-self.calibration[0] * math.log(chance / (1 - chance)) - self.calibration[1]))
+
+@patch
+def _read(self: Engine, ids, tools, ms=0.0, chance=None):
+    ids, cut = self._settled(list(ids), tools)
+    for i, t in enumerate(ids):
+        if t in self.stop_ids: ids = ids[:i]; break
+    return self.checked(make_answer(self._trim(self.tokenizer.decode(ids, skip_special_tokens=False)), tools, len(ids), ms), tools, cut, chance)
+
+@patch
+def checked(self: Engine, answer, tools, cut=False, chance=None):
+    "An answer with its confidence; a call that breaks its schema (two equal texts in a list, say, which no grammar can know) is none."
+    if self.legal and any(problems_of(c, tools) for c in answer.calls): answer = replace(answer, calls=(), error='schema')
+    return replace(answer, cut=cut, chance=chance, confidence=self.calibrated(chance))
 
 # %% ../nbs/40_engine.ipynb #009
 @patch

@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'GBNF', 'PACKAGES', 'PEERS', 'HAS', 'PAUSE', 'WARM_UP', 'COLUMNS', 'export_gguf', 'gbnf', 'missing_package',
            'LlamaCppEngine', 'as_trained', 'NeuralosEngine', 'peer_names', 'gguf_file', 'line_up', 'open_engine',
            'worker', 'measured', 'PeerDied', 'Peer', 'read_bandwidth', 'energy_used', 'side_by_side', 'peer_record',
-           'peer_table', 'compare_peers']
+           'peer_table', 'peer_rows', 'compare_peers']
 
 # %% ../nbs/46_peers.ipynb #96b9f259
 import atexit, ctypes, importlib, importlib.machinery, importlib.metadata, importlib.util, json, math, os, platform, re, subprocess, sys, tempfile, threading, time
@@ -542,6 +542,17 @@ def peer_table(
     joules = ', '.join(f"{name} {e['joules']}" for name, e in record['engines'].items() if e.get('joules'))
     return '\n'.join([*lines, f"{record['cases']} cases, {record['tool_lists']} tool list(s); {m['processor']}, {m['threads']} threads; x: median time of an engine over that of {first}, above 1 it is slower",
                       f"limit: ms to read the weights once, at {', '.join(f'{v} GB/s in {k} thread(s)' for k, v in m['read_gb_per_s'].items())}; energy: {joules or 'not readable here'}"])
+
+# %% ../nbs/46_peers.ipynb #da0d1983
+def peer_rows(
+    record: dict,            # from `peer_record`
+) -> list:                   # rows of texts, the first one the heading
+    "The record in short, for a page."
+    kept = [(name, e) for name, e in record['engines'].items() if e.get('n')]
+    times = lambda e: f"{e['times_the_first']['wall']['ratio']:.1f} ({e['times_the_first']['wall']['ci95'][0]:.1f}–{e['times_the_first']['wall']['ci95'][1]:.1f})"
+    whole = lambda e: f"{100 * e['scores']['exact']['value']:.1f} ({100 * e['scores']['exact']['ci95'][0]:.1f}–{100 * e['scores']['exact']['ci95'][1]:.1f})"
+    return [['engine', 'whole answer right, %', 'median ms', '95 % within ms', 'times as long', 'CPU, median ms', 'memory, MB', 'on disk, MB', 'first answer after, s']] + [
+            [name, whole(e), f"{e['wall_ms']['p50']:.0f}", f"{e['wall_ms']['p95']:.0f}", times(e), f"{e['cpu_ms']['p50']:.0f}", f"{e['memory_mb']:.0f}", f"{e['size_mb']:.0f}", f"{e['cold_start_s']:.1f}"] for name, e in kept]
 
 # %% ../nbs/46_peers.ipynb #0b590a16
 def compare_peers(
