@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['OPENED', 'NAMEABLE', 'Answer', 'make_answer', 'Engine', 'legal_tokens', 'grouped_attention', 'TorchEngine',
-           'OnnxEngine', 'nameable', 'rest_of_value', 'copied_on', 'guess_rest', 'NativeEngine', 'open_quantized',
-           'load_engine']
+           'OnnxEngine', 'cores', 'nameable', 'rest_of_value', 'copied_on', 'guess_rest', 'NativeEngine',
+           'open_quantized', 'as_trained', 'load_engine']
 
 # %% ../nbs/40_engine.ipynb #002
 import copy, json, math, os, re, time
 import numpy as np
-from collections import Counter, OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 from fastcore.basics import patch
@@ -285,7 +285,7 @@ class OnnxEngine(Engine):
         self.path, self.max_new_tokens, self.legal, self.lookup = str(path), max_new_tokens, legal, 0 if legal else lookup
         if not (Path(path)/'genai_config.json').exists(): raise UserError(f'{path} holds no ONNX model (no genai_config.json): make one with `mcp-nb quantize`')
         config = og.Config(str(path))
-        config.overlay(json.dumps({'model': {'decoder': {'session_options': {'intra_op_num_threads': threads or _cores()}}}}))
+        config.overlay(json.dumps({'model': {'decoder': {'session_options': {'intra_op_num_threads': threads or cores()}}}}))
         self.og, self.model = og, og.Model(config)
         self.context = json.loads((Path(path)/'genai_config.json').read_text())['model']['context_length']
         self.family = json.loads((Path(path)/'mcp_nb.json').read_text())['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
@@ -337,7 +337,9 @@ def _guided(self: OnnxEngine, generator, guide):
         generator.append_tokens(new)
     return written, float(chance)
 
-def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+def cores() -> int:
+    "How many processors this program may use."
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 # %% ../nbs/40_engine.ipynb #d14c2372
 OPENED = re.compile(r"""[=\[({:, ](['"])((?:(?!\1)[^\\\n])*)$""")                      # a quote and what stands after it
@@ -408,10 +410,10 @@ class NativeEngine(Engine):
     guess = 12                                # tokens guessed at a time; 0: none
     def __init__(self, path, threads: int = 0, max_new_tokens: int = 256, legal: bool = True, guess: int = 12):
         self.path, self.max_new_tokens, self.legal, self.guess = str(path), max_new_tokens, legal, min(guess, 24)
-        self.model = NativeModel(path, threads or _cores())
+        self.model = NativeModel(path, threads or cores())
         self.family = read_json(Path(path)/'mcp_nb.json')['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
         self.tokenizer = FileTokenizer(path, self.family)
-        self.stop_ids, self._held, self._prefixes, self._seen = {self.tokenizer.eos_token_id}, [], OrderedDict(), Counter()
+        self.stop_ids, self._held, self._prefixes, self._seen = {self.tokenizer.eos_token_id}, [], OrderedDict(), deque(maxlen=64)
 
     def _start(self, prefix, prompt):
         "Make the cache hold as much of the prompt as is known; returns the tokens that are left to read."
@@ -419,7 +421,7 @@ class NativeEngine(Engine):
         same = next((i for i, (a, b) in enumerate(zip(self._held, ids)) if a != b), min(len(self._held), len(ids)))
         if same < len(prefix):
             if prefix not in self._prefixes: self._remember(prefix, same)
-            else: self.model.restore(self._prefixes[prefix])
+            else: self._prefixes.move_to_end(prefix); self.model.restore(self._prefixes[prefix])
             same = len(prefix)
         same = min(same, len(ids) - 1)
         self._held = ids[:same]
@@ -428,8 +430,8 @@ class NativeEngine(Engine):
     def _remember(self, prefix, same):
         "Read a tool list; one that comes a second time is kept (the last eight)."
         self.model.run(prefix[same:], same, 0)
-        self._seen[prefix] += 1
-        if self._seen[prefix] > 1: self._prefixes[prefix] = self.model.saved(len(prefix))
+        if prefix in self._seen: self._prefixes[prefix] = self.model.saved(len(prefix))
+        self._seen.append(prefix)
         while len(self._prefixes) > 8: self._prefixes.popitem(last=False)
 
 # %% ../nbs/40_engine.ipynb #837e6efa
@@ -498,6 +500,15 @@ def open_quantized(path, runtime: str = '', **options) -> Engine:
         return OnnxEngine(path, **options)
 
 # %% ../nbs/40_engine.ipynb #024
+def as_trained(engine: Engine, path) -> Engine:
+    "Show the tools, begin calls and tell the confidence as the model in a folder was trained to."
+    facts, fitted = (read_json(f) if (f := Path(path)/name).exists() else {} for name in ('mcp_nb.json', 'calibration.json'))
+    engine.known |= set(facts.get('knows', ()))
+    if fitted: engine.calibration = tuple(fitted['log_odds'])
+    if str(facts.get('base')).startswith('embedded') and facts.get('lineage'): engine.near, engine.sure = 3, 2/3      # trained by us, and measured
+    return engine
+
+# %% ../nbs/40_engine.ipynb #5487625d
 def load_engine(
     path,                      # a checkpoint folder (safetensors) or a quantized one (ONNX)
     runtime: str = '',         # what runs a quantized model: 'native' or 'onnxruntime'; '': the first that can
@@ -509,8 +520,4 @@ def load_engine(
     quantized = (path/'genai_config.json').exists()
     if not quantized and not (path/'config.json').exists(): raise UserError(f'{path} holds no model: neither config.json (safetensors) nor genai_config.json (ONNX) is there')
     engine = open_quantized(path, runtime, **options) if quantized else TorchEngine(path, **options)
-    facts = read_json(path/'mcp_nb.json') if (path/'mcp_nb.json').exists() else {}
-    engine.known |= set(facts.get('knows', ()))
-    if (path/'calibration.json').exists(): engine.calibration = tuple(read_json(path/'calibration.json')['log_odds'])
-    if str(facts.get('base')).startswith('embedded') and facts.get('lineage'): engine.near, engine.sure = 3, 2/3      # trained by us, and measured
-    return engine
+    return as_trained(engine, path)

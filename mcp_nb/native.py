@@ -9,7 +9,7 @@ __all__ = ['FLAGS', 'VECTORS', 'MATHEMATICS', 'DOT', 'MATRIX', 'ROWS', 'PRODUCT'
            'weights_index', 'NativeModel']
 
 # %% ../nbs/39_native.ipynb #3ef0d1c2
-import ctypes, hashlib, json, os, platform, shutil, subprocess, sys, tempfile
+import ctypes, hashlib, os, platform, shutil, subprocess, sys, tempfile
 import numpy as np
 from pathlib import Path
 from fastcore.basics import patch
@@ -42,13 +42,15 @@ def compile_c(source: str, more: tuple = ()) -> ctypes.CDLL:
     name = hashlib.sha256('\0'.join([source, *command, *FLAGS, *more, _processor()]).encode()).hexdigest()[:16]
     target = cache_folder()/'native'/f'{name}.so'
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try: target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e: raise NotNative(f'the cache {target.parent} cannot be written: {e.strerror}') from None
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
             (Path(scratch)/'native.c').write_text(source)
             done = subprocess.run([*command, *FLAGS, *more, '-o', f'{scratch}/native.so', f'{scratch}/native.c', '-lm'], capture_output=True, text=True)
             if done.returncode: raise NotNative(f"the C compiler failed: {next((l for l in done.stderr.splitlines() if 'error' in l), done.stderr[-200:])}")
             os.replace(f'{scratch}/native.so', target)
-    return ctypes.CDLL(str(target))
+    try: return ctypes.CDLL(str(target))
+    except OSError as e: raise NotNative(f'what was compiled cannot be loaded: {e}') from None
 
 # %% ../nbs/39_native.ipynb #b009fc6d
 VECTORS = r"""
@@ -520,7 +522,8 @@ def weights_index(
     constants = {n.output[0]: onnx.numpy_helper.to_array(n.attribute[0].t) for n in graph.node if n.op_type == 'Constant'}
     scale = [constants[i] for n in graph.node if n.name == '/model/embed_tokens/Mul' for i in n.input if i in constants]
     index = dict(weights=weights, embed=float(scale[0]) if scale else 1.0)
-    write_json(file, index)
+    try: write_json(file, index)
+    except OSError: pass                                  # a folder that may only be read: it is asked again next time
     return index
 
 # %% ../nbs/39_native.ipynb #35ac12b0

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'GBNF', 'PACKAGES', 'PEERS', 'HAS', 'PAUSE', 'WARM_UP', 'COLUMNS', 'export_gguf', 'gbnf', 'missing_package',
-           'LlamaCppEngine', 'as_trained', 'NeuralosEngine', 'peer_names', 'gguf_file', 'line_up', 'open_engine',
-           'worker', 'measured', 'PeerDied', 'Peer', 'read_bandwidth', 'energy_used', 'side_by_side', 'peer_record',
-           'peer_table', 'peer_rows', 'compare_peers']
+           'LlamaCppEngine', 'NeuralosEngine', 'peer_names', 'gguf_file', 'line_up', 'open_engine', 'worker',
+           'measured', 'PeerDied', 'Peer', 'read_bandwidth', 'energy_used', 'side_by_side', 'peer_record', 'peer_table',
+           'peer_rows', 'compare_peers']
 
 # %% ../nbs/46_peers.ipynb #96b9f259
 import atexit, ctypes, importlib, importlib.machinery, importlib.metadata, importlib.util, json, math, os, platform, re, subprocess, sys, tempfile, threading, time
@@ -20,7 +20,7 @@ from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS, parse_tool, to_mcp
 from .codec import CALL_CLOSE, CALL_OPEN, identifier, literal, render_calls
 from .models import FileTokenizer
-from .engine import Answer, Engine, OnnxEngine, TorchEngine, load_engine
+from .engine import Answer, Engine, OnnxEngine, TorchEngine, as_trained, cores, load_engine
 from .validation import model_fingerprint, percentiles, score
 from .benchmark import folder_megabytes, paired, ratio_of_medians
 
@@ -119,7 +119,7 @@ any ::= text | number | bool | "None" | "[" (any (", " any)*)? "]" | "{" (text "
 
 def _words(mark):
     "Rules for a text without `mark`, whose first letter stands in it only once."
-    first, rules = mark[0], [f'words ::= [^{mark[0]}] w0 | "{mark[0]}" w1', f'w0 ::= words?']
+    first, rules = mark[0], [f'words ::= [^{mark[0]}] w0 | "{mark[0]}" w1', 'w0 ::= words?']
     for k, letter in enumerate(mark[1:], 1):
         longer = f'"{letter}" w{k + 1} | ' if k + 1 < len(mark) else ''
         rules.append(f'w{k} ::= ({longer}"{first}" w1 | [^{first}{letter}] w0)?')
@@ -224,7 +224,7 @@ class LlamaCppEngine(Engine):
     "A GGUF file of one of our checkpoints, run by llama.cpp with its prompt cache and its grammar."
     def __init__(self, path, checkpoint, threads: int = 0, max_new_tokens: int = 256, legal: bool = True, flash: bool = False):
         self.package, self.path, self.max_new_tokens, self.legal, self._guides = _import('llama.cpp'), str(path), max_new_tokens, legal, OrderedDict()
-        threads = threads or _cores()
+        threads = threads or cores()
         self.llama = self.package.Llama(self.path, n_ctx=4096, n_threads=threads, n_threads_batch=threads, flash_attn=flash, swa_full=True, verbose=False)
         atexit.register(self.llama.close)
         self.about = self.package.llama_print_system_info().decode().strip(' |')
@@ -270,15 +270,6 @@ def _next(self: LlamaCppEngine, scores, guide, first):
     token = guide.choose(self.decide(scores[None])[0][0] if first else scores)
     if token not in self.stop_ids: guide.accept(token)
     return token
-
-def as_trained(engine, folder):
-    "Show the tools and begin calls as `load_engine` would for this checkpoint."
-    facts = read_json(Path(folder)/'mcp_nb.json') if (Path(folder)/'mcp_nb.json').exists() else {}
-    engine.known |= set(facts.get('knows', ()))
-    if str(facts.get('base')).startswith('embedded') and facts.get('lineage'): engine.near, engine.sure = 3, 2/3
-    return engine
-
-def _cores(): return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 # %% ../nbs/46_peers.ipynb #f85fa408
 class NeuralosEngine(Engine):
@@ -511,7 +502,7 @@ def peer_record(
     outcome = lambda name, k: engines[name]['scores']['outcomes']['exact'][:k]
     judged = [name for name in engines if engines[name].get('n')]
     pairs = [dict(a=first, b=name, **paired(outcome(first, k), outcome(name, k))) for name in judged if name != first for k in [min(engines[first]['n'], engines[name]['n'])]]
-    machine = dict(processor=_processor(), threads=_cores(), read_gb_per_s=bandwidth, energy='readable' if energy_used() else None)
+    machine = dict(processor=_processor(), threads=cores(), read_gb_per_s=bandwidth, energy='readable' if energy_used() else None)
     return dict(reference=first, engines=engines, absent=absent, paired=pairs, cases=len(cases), tool_lists=len({c.tools for c in cases}), machine=machine, fingerprint=fingerprint())
 
 def _processor():
@@ -563,7 +554,7 @@ def compare_peers(
 ) -> dict:                   # from `peer_record`
     "Our models and other people's engines on the same cases, in turn."
     rows, absent = line_up(models, peers)
-    bandwidth = {n: read_bandwidth(n) for n in sorted({1, _cores()})}
+    bandwidth = {n: read_bandwidth(n) for n in sorted({1, cores()})}
     def on_round(k, found):
         if k % 10 == 0: print(f'{k} of {len(cases)} cases', file=sys.stderr, flush=True)
         if file and k % 10 == 0: write_json(file, peer_record(rows, absent, found, cases, bandwidth))
