@@ -8,7 +8,7 @@ __all__ = ['CODING_TOOLS', 'CLAUDE_FLOW_TOOLS', 'DEFAULT_TOOLS', 'SDK_NAMES', 'M
            'find_tool', 'from_function', 'load_tools', 'name_words', 'shortlist']
 
 # %% ../nbs/10_catalog.ipynb #002
-import inspect, json, re, typing
+import functools, inspect, json, re, typing
 from .config import UserError, read_json
 from .schema import Tool
 
@@ -218,6 +218,30 @@ def _about(tool):
     said = ' '.join(str(s.get('description') or '')[:80] for s in inside)
     return f"{tool.name} {tool.name} {(tool.description or '')[:400]} {' '.join(tool.properties)} {choices} {said}"
 
+# %% ../nbs/10_catalog.ipynb #bbe96e37
+@functools.lru_cache(32)
+def _index(tools):
+    "The counts of a tool list (BM25+, Lv & Zhai 2011, over pieces of words), and for each piece the tools that it stands in."
+    from rank_bm25 import BM25Plus
+    index, found = BM25Plus([_pieces(_about(t)) for t in tools]), {}
+    for i, counts in enumerate(index.doc_freqs):
+        for piece, n in counts.items(): found.setdefault(piece, {})[i] = n
+    return index, found
+
+def _scores(request, tools):
+    "How much each tool of a list says of what a request says."
+    import numpy as np
+    (index, found), total, known = _index(tuple(tools)), np.zeros(len(tools)), {}
+    lengths = index.k1 * (1 - index.b + index.b * np.array(index.doc_len) / index.avgdl)
+    for piece in _pieces(request):
+        if piece in found and piece not in known:
+            at, n = (np.array(list(x)) for x in (found[piece], found[piece].values()))
+            known[piece] = np.full(len(tools), index.idf[piece] * index.delta)
+            known[piece][at] = index.idf[piece] * (index.delta + n * (index.k1 + 1) / (lengths[at] + n))
+        if piece in known: total += known[piece]
+    return total
+
+# %% ../nbs/10_catalog.ipynb #a4fa568b
 def shortlist(
     request: str,          # what the user wrote
     tools,                 # any number
@@ -225,12 +249,11 @@ def shortlist(
     known=(),              # names of tools that the model was trained on
     near: int = 20,        # how many of the others are shown
 ) -> tuple[Tool, ...]:     # the nearest, in the order of the list
-    "The tools that say what a request says (BM25+, Lv & Zhai 2011, over pieces of words)."
-    foreign = [i for i, t in enumerate(tools) if t.name not in known]
+    "The tools that say what a request says."
+    foreign = {i for i, t in enumerate(tools) if t.name not in known}
     if len(tools) <= most and len(foreign) <= near: return tuple(tools)
-    from rank_bm25 import BM25Plus
-    scores = BM25Plus([_pieces(_about(t)) for t in tools]).get_scores(_pieces(request))
+    scores = _scores(request, tools).tolist()
     by_score = sorted(range(len(tools)), key=lambda i: (-scores[i], i))
-    shown = [i for i in by_score if i in set(foreign)][:min(near, most)]
-    shown += [i for i in by_score if i not in set(foreign)][:most - len(shown)]
+    shown = [i for i in by_score if i in foreign][:min(near, most)]
+    shown += [i for i in by_score if i not in foreign][:most - len(shown)]
     return tuple(tools[i] for i in sorted(shown))
