@@ -119,7 +119,8 @@ def do_call(a):
     calls = [dict(tool_name=c.tool_name, parameters=c.parameters) for c in answer.calls]
     problems = [problem for c in answer.calls for problem in problems_of(c, tools)]
     print(json.dumps(dict(calls=calls, tool_name=calls[0]['tool_name'] if calls else None, parameters=calls[0]['parameters'] if calls else None, text='' if calls else answer.text,
-                          error=answer.error or None, problems=problems, repaired=answer.repaired, cut=answer.cut, confidence=answer.confidence and round(answer.confidence, 4), latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False))
+                          error=answer.error or None, problems=problems, repaired=answer.repaired, cut=answer.cut, confidence=answer.confidence and round(answer.confidence, 4), latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False), flush=True)
+    engine.keep(tools)                        # for the next process, after the answer is out
 
 # %% ../nbs/81_cli.ipynb #013
 def do_doctor(a):

@@ -6,10 +6,10 @@
 __all__ = ['FLAGS', 'VECTORS', 'MATHEMATICS', 'DOT', 'MATRIX', 'ROWS', 'PRODUCT', 'MULTIPLY', 'NORMS_ROTATION', 'ATTENTION',
            'MIX', 'MODEL', 'TOGETHER', 'STORE_KEYS', 'ATTENTION_PASS', 'LAYER', 'PASS', 'EMBEDDING', 'HEAD', 'WORKERS',
            'NEW', 'RUN', 'SOURCE', 'LAYER_MATRICES', 'LAYER_NORMS', 'find_compiler', 'NotNative', 'compile_c',
-           'weights_index', 'NativeModel']
+           'weights_index', 'identity_of', 'NativeModel', 'write_saved']
 
 # %% ../nbs/39_native.ipynb #3ef0d1c2
-import ctypes, hashlib, os, platform, shutil, subprocess, sys, tempfile
+import ctypes, hashlib, os, platform, shutil, subprocess, sys, tempfile, zlib
 import numpy as np
 from pathlib import Path
 from fastcore.basics import patch
@@ -542,12 +542,25 @@ def _fits(config, weights):
     return ''
 
 # %% ../nbs/39_native.ipynb #a0e7e4bc
+def identity_of(
+    file,                  # with the weights
+    *facts,                # what else decides the bits
+) -> str:
+    "What identifies a model whose weights are not to be read for that."
+    stat = Path(file).stat()
+    digest = hashlib.sha256(repr((facts, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)).encode())
+    with open(file, 'rb') as f:
+        for at in range(0, stat.st_size, 1 << 20): f.seek(at); digest.update(f.read(4096))
+    return digest.hexdigest()
+
+# %% ../nbs/39_native.ipynb #806f14dd
 class NativeModel:
     "A quantized Gemma 3 in memory; raises `NotNative` where it cannot be run, with the reason."
     def __init__(self, folder, threads: int = 2, positions: int = 4096, more: tuple = ()):     # more: flags for the compiler
         folder, config, index = Path(folder), read_json(Path(folder)/'config.json'), weights_index(folder)
         if why := _fits(config, index['weights']): raise NotNative(why)
         self.library, self.weights, self.file, self.kept = compile_c(SOURCE, more), index['weights'], folder/'model.onnx.data', []
+        self.identity = identity_of(self.file, Path(self.library._name).stem, config, index)
         for name in ('native_new', 'native_cache', 'native_logits'): getattr(self.library, name).restype = ctypes.c_void_p
         s = self.shape = _Shape(config['num_hidden_layers'], config['hidden_size'], config['intermediate_size'], config['num_attention_heads'], config['head_dim'], config['vocab_size'],
                                 min(positions, index['weights']['cos_cache_local'][1][0]), config['sliding_window'], threads, config['rms_norm_eps'], index['embed'], config['query_pre_attn_scalar'] ** -.5)
@@ -622,3 +635,24 @@ def restore(self: NativeModel, saved):
     keys, values = saved
     self.cache[:, 0, :keys.shape[1]] = keys
     self.cache[:, 1].reshape(self.shape.layers, self.shape.size // 16, -1, 16)[:, :, :values.shape[2]] = values
+
+# %% ../nbs/39_native.ipynb #58817ef6
+def write_saved(file, saved):
+    "Write what `saved` returned, with a checksum at its end."
+    parts = [np.ascontiguousarray(part).view(np.uint32).ravel() for part in saved]
+    total = 0
+    for part in parts: total = zlib.crc32(part, total)
+    with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
+        with open(f'{scratch}/saved', 'wb') as f:
+            for part in (*parts, np.uint32([total])): part.tofile(f)
+        os.replace(f'{scratch}/saved', file)
+
+@patch
+def read_saved(self: NativeModel, file, n: int):
+    "The keys and values of n positions from a file, for `restore`; None where there is no such file, or a damaged one."
+    layers, size, n = self.shape.layers, self.shape.size, (n + 15) // 16 * 16
+    try: data = np.fromfile(file, np.uint32) if Path(file).stat().st_size == 4 * (2 * layers * size * n + 1) else None
+    except OSError: return None
+    if data is None or zlib.crc32(data[:-1]) != data[-1]: return None
+    keys, values = data[:-1].view(np.float32).reshape(2, layers, -1)
+    return keys, values.reshape(layers, size // 16, n, 16)
