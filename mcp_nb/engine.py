@@ -47,6 +47,7 @@ class Engine:
     family, tokenizer, stop_ids, max_new_tokens, batched = 'gemma', None, (), 256, False
     sure = 0.5                               # a call is begun if its probability is above this
     legal = True                             # only legal answers; a family without a stop token answers freely
+    reused = None                            # tokens of the last prompt that were not read anew; None where that is not known
     examples: tuple = ()                     # few-shot turns (Messages) that stand between the tools and the request
     known, near, most = frozenset(t.name for t in DEFAULT_TOOLS), 20, 20       # the tools that the model was trained on; how many others it is shown, and how many in all
 
@@ -71,7 +72,7 @@ class Engine:
         return self._last[1]
 
     def keep(self, tools): return False          # a tool list, beyond this process: only `NativeEngine` can
-    def forget(self): pass                       # what was read before
+    def forget(self): self.__dict__.pop('_guides', None)         # what was read before, as benchmarks must
 
     calibration = 1.0, 0.0                   # slope and shift of the log odds, from the model's folder
 
@@ -214,6 +215,9 @@ class TorchEngine(Engine):
         self.family = family or family_of(self.model.config)
         self.tokenizer = load_tokenizer(path, self.family)
         self.stop_ids = {self.tokenizer.eos_token_id, self.model.config.eos_token_id if isinstance(self.model.config.eos_token_id, int) else None} - {None}
+
+    def forget(self):
+        super().forget(); self._prefixes.clear()
 
     def _prefix(self, ids):
         "The key/value cache of a prefix (the last few are kept)."
@@ -424,7 +428,9 @@ class NativeEngine(Engine):
         self.stop_ids = {self.tokenizer.eos_token_id}
         self.forget()
 
-    def forget(self): self._held, self._prefixes, self._seen, self._on_disk, self.reused = [], OrderedDict(), deque(maxlen=64), set(), 0       # reused: tokens of the last prompt that were not read anew
+    def forget(self):
+        super().forget()
+        self._held, self._prefixes, self._seen, self._on_disk, self.reused = [], OrderedDict(), deque(maxlen=64), set(), 0
 
     def _start(self, prefix, prompt):
         "Make the cache hold as much of the prompt as is known; returns the tokens that are left to read."
