@@ -145,7 +145,7 @@ def recall(
             for n in sizes:
                 tools = tuple(reversed(crowd(own, n, seed=k)))
                 for near in nears:
-                    with showing(engine, near, max(engine.most, near)):
+                    with showing(engine, near, engine.most - engine.near + near):          # with as much room for known ones
                         hits.setdefault((n, near), []).extend({e['tool'] for e in c.expected} <= {t.name for t in engine.shown(c.query, tools, c.turns)} for c in asked if c.expected)
         rows += [dict(set=name, tools=n, near=near, found=share(flags)) for (n, near), flags in sorted(hits.items())]
     return rows
