@@ -154,6 +154,7 @@ def quantize(
             print(f'exporting {recipe} ...', flush=True)
             export_onnx(model, target, recipe)
             write_json(target/'stamp.json', stamp)
-        if (Path(model)/'calibration.json').exists(): shutil.copyfile(Path(model)/'calibration.json', target/'calibration.json')
+        for name in ('calibration.json', 'habits.json'):
+            if (Path(model)/name).exists(): shutil.copyfile(Path(model)/name, target/name)
         made[recipe] = target
     return made

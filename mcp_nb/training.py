@@ -23,6 +23,7 @@ from trl import SFTConfig, SFTTrainer
 from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, read_json, set_seeds, sha256_of, write_json
 from .codec import completion, split_prompt
 from .dataset import load_examples, make_dataset, save_dataset
+from .guessing import habits_of
 from .models import attach_lora, encode, family_of, load_model, load_tokenizer, resolve_adapter, resolve_base, save_adapter, save_merged
 
 # %% ../nbs/31_training.ipynb #005
@@ -328,6 +329,7 @@ def train(
     facts = dict(base=config.model_name, preset=config.preset, fingerprint=metrics['fingerprint'], lineage=metrics['lineage'], knows=_knows(folder, config))
     save_adapter(trainer.model, folder.checkpoints/'adapter', facts)
     save_merged(trainer.model, trainer.processing_class, folder.final_model, facts)
+    write_json(folder.final_model/'habits.json', habits_of(examples))
     write_json(folder.metrics, metrics)
     return metrics
 
