@@ -39,7 +39,8 @@ def _flatten(config):
 # %% ../nbs/50_quantization.ipynb #009
 def _groups(self, original=None, eight_bits: str = ''):
     "Matrices with `eight_bits` in their name get eight; 16 weights share a scale in the others, 32 in eight-bit ones. Without it, all stays as it was."
-    def chosen(name, c): return c if c['bits'] == 8 or not eight_bits else {**c, 'bits': 8, 'group_size': 32} if eight_bits and eight_bits in name else {**c, 'group_size': 16}
+    if not eight_bits: return original(self)
+    def chosen(name, c): return c if c['bits'] == 8 else {**c, 'bits': 8, 'group_size': 32} if eight_bits and eight_bits in name else {**c, 'group_size': 16}
     return {n: chosen(n, c) for n, c in original(self).items()}
 
 def _search_by_pieces(data, bits, group, search=None, rounding=None):
@@ -51,7 +52,7 @@ def _search_by_pieces(data, bits, group, search=None, rounding=None):
 # %% ../nbs/50_quantization.ipynb #011
 RECIPES = {
     'int8': dict(options=['algo_config=rtn', 'block_size=128'], eight_bits=''),
-    'int4': dict(options=['algo_config=rtn', 'block_size=32'], eight_bits='', rounding='GPTQ on 256 training examples'),
+    'int4': dict(options=['algo_config=rtn', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'], eight_bits='', rounding='GPTQ on 256 training examples'),
 }
 OTHER_SHAPES = {'int4': dict(options=['algo_config=k_quant', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'], eight_bits='/attn/')}
 
