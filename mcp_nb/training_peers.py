@@ -35,7 +35,7 @@ class Race:
     "What both sides train on, and how."
     base: str = 'embedded'          # both start here, without an adapter
     examples: int = 480             # training examples; rounded down to whole steps
-    validation: int = 240           # held-out requests that judge both models
+    validation: int = 400           # held-out requests that judge both models
     epochs: int = 1
     learning_rate: float = 1e-3
     batch: int = 8                  # examples in a step
@@ -56,7 +56,7 @@ def check_race(race: Race) -> Race:
 # %% ../nbs/47_training_peers.ipynb #1ae26b65
 def _group(rng, split, size):
     "Requests behind one list of three tools."
-    tools = tuple(rng.sample(CODING_TOOLS, 3))
+    tools = tuple(rng.sample([t for t in CODING_TOOLS if t.name in ('read', 'write', 'glob', 'grep')], 3))
     names = {t.name for t in tools}
     pools = {c: kept for c, pool in wordings(split, 0.2).items() if (kept := [(f, w) for f, w in pool if all(n in names for n, _ in f['calls'])])}
     drawn = rng.choices(list(pools), [MIXTURE[c] for c in pools], k=4 * size)
@@ -197,7 +197,7 @@ def run_arm(
     trl, short = about.pop('trl', False), about.pop('short', False)
     examples = race_examples(race.examples // race.batch * race.batch, race.seed, 'train', load_tokenizer(resolve_base(race.base)), race.batch)
     clock, start = StepClock(name), time.perf_counter()
-    trainer = trl_trainer(race, examples, folder, steps=race.short if short else -1, **about) if trl else our_trainer(race, examples, folder)
+    trainer = trl_trainer(race, examples, folder, steps=min(race.short, race.steps) if short else -1, **about) if trl else our_trainer(race, examples, folder)
     trainer.add_callback(clock)
     trainer.train()
     told = dict(_costs(race, trainer, clock), prepared_s=round(clock.last - start - sum(clock.seconds), 1), weights=str(trainer.model.get_base_model().dtype), settings={k: getattr(trainer.args, k) for k in (*DEFAULTS, *SHARED)})
