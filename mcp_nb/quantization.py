@@ -52,7 +52,7 @@ def _search_by_pieces(data, bits, group, search=None, rounding=None):
 # %% ../nbs/50_quantization.ipynb #011
 RECIPES = {
     'int8': dict(options=['algo_config=rtn', 'block_size=128'], eight_bits=''),
-    'int4': dict(options=['algo_config=rtn', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'], eight_bits='', rounding='GPTQ on 256 training examples'),
+    'int4': dict(options=['algo_config=rtn', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'], eight_bits='', rounding='GPTQ on 384 training examples'),
 }
 OTHER_SHAPES = {'int4': dict(options=['algo_config=k_quant', 'block_size=32', 'matmul_mixed_precision=last_matmul:int8'], eight_bits='/attn/')}
 
@@ -109,7 +109,7 @@ def _round(source, folder, examples):
     "Write better numbers over those of the builder."
     index = weights_index(folder)['weights']
     forms = {n.rsplit('.weight_Q', 1)[0]: tuple(map(int, n.rsplit('_Q', 1)[1].split('G'))) for n in index if '.weight_Q' in n}
-    made = round_model(source, examples or generate(256)[0], forms.__getitem__)
+    made = round_model(source, list(examples) or generate(384)[0], forms.__getitem__)
     for name, whole, scales in tqdm(made, total=len(forms), desc='rounding', mininterval=5): overwrite(folder, index, name, whole, scales)
 
 # %% ../nbs/50_quantization.ipynb #012

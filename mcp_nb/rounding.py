@@ -7,7 +7,7 @@ __all__ = ['MATRICES', 'scales_of', 'rounded', 'gptq', 'searched', 'moments_of',
            'overwrite']
 
 # %% ../nbs/49_rounding.ipynb #59a3079b
-import contextlib
+import contextlib, random
 from pathlib import Path
 import numpy as np
 import torch
@@ -91,11 +91,11 @@ def round_model(
     source,                # a checkpoint of Gemma's shape
     examples,              # `Example`s of its use
     form,                  # a function: name in ONNX -> (bits, group)
-    most: int = 256,       # examples
+    most: int = 384,       # examples, drawn at random
 ):                         # one (name in ONNX, whole numbers, scales) after another
     "Round every matrix of a checkpoint by GPTQ."
     model, tokenizer = load_model(source, torch.float32, attention='shared_prefix').eval(), load_tokenizer(source)
-    rows = pack(tokenize(list(examples)[:most], tokenizer, family_of(model.config), 4096), 32, tokenizer.pad_token_id)
+    rows = pack(tokenize(random.Random(0).sample(examples, min(most, len(examples))), tokenizer, family_of(model.config), 4096), 32, tokenizer.pad_token_id)
     if not rows: raise UserError('no examples to round a model by')
     weights, moments = dict(model.named_modules()), moments_of(model, rows)
     with one_thread():

@@ -169,16 +169,22 @@ def prediction_step(self: PackedTrainer, model, inputs, prediction_loss_only, ig
     with torch.no_grad(), self.compute_loss_context_manager(): return self.compute_loss(model, inputs).detach(), None, None
 
 @patch
-def evaluate(self: PackedTrainer, *args, **kwargs):
-    "TRL's evaluation, and the share of answers that are right in every token (`eval_exact`)."
-    self.judged, right, total = [], 0, 0
-    metrics = SFTTrainer.evaluate(self, *args, **kwargs)
+def outcomes(self: PackedTrainer) -> list[bool]:
+    "Of every example that was evaluated last: is each token of its answer the most likely one? In the order of the packed rows."
+    found = []
     for hits, labels, layout in self.judged:
         wrong = torch.zeros(len(labels) + 1, dtype=torch.bool, device=labels.device)
         wrong[1:][labels != -100] = ~hits
-        for start, n, width in blocks(layout):
-            right, total = right + int((~wrong[start:start + n * width].view(n, width).any(1)).sum()), total + n
-    metrics['eval_exact'] = right / max(total, 1)
+        for start, n, width in blocks(layout): found += (~wrong[start:start + n * width].view(n, width).any(1)).tolist()
+    return found
+
+@patch
+def evaluate(self: PackedTrainer, *args, **kwargs):
+    "TRL's evaluation, and the share of answers that are right in every token (`eval_exact`)."
+    self.judged = []
+    metrics = SFTTrainer.evaluate(self, *args, **kwargs)
+    right = self.outcomes()
+    metrics['eval_exact'] = sum(right) / max(len(right), 1)
     self.log({'eval_exact': metrics['eval_exact']})
     return metrics
 
@@ -223,6 +229,7 @@ class Progress(TrainerCallback):
     "Write a line to the log and the screen every `every` steps: step, loss, tokens per second, minutes left."
     def __init__(self, log: Path, every: int = 20, max_minutes: float = 0):
         self.log, self.every, self.max_minutes, self.history, self.trainer = Path(log), every, max_minutes, [], None
+        self.started, self.first, self.before = time.time(), 0, 0        # a trainer may evaluate without having trained
         self.log.parent.mkdir(parents=True, exist_ok=True)
 
     def say(self, text):
