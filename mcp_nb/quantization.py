@@ -101,6 +101,7 @@ def export_onnx(
         for name in ('config.json', 'tokenizer_config.json', 'chat_template.jinja'):      # the checkpoint's own, template included
             if (Path(source)/name).exists(): shutil.copyfile(Path(source)/name, folder/name)
         _copy_tokenizer(Path(source)/'tokenizer.json', folder/'tokenizer.json')
+        stack.close()                         # what follows may take minutes, and shows them
         if 'rounding' in chosen: _round(source, folder, examples)
         else: weights_index(folder)
     return Path(target)
