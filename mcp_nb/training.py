@@ -124,6 +124,7 @@ def answer_loss(
     labels,                # (tokens,): target ids, -100 where nothing is learned
     head,                  # (vocabulary, size): the output head's weight
     rows=None,             # ids of the head's rows to use; None: all
+    stand_for=None,        # (rows,): logarithm of how many rows of the head each one stands for; None: itself
 ):                         # mean loss, number of targets, share of targets that are the argmax
     "Cross entropy at the answer's positions, over all of the head or some of its rows."
     at = labels != -100
@@ -132,6 +133,7 @@ def answer_loss(
         place = torch.full((head.shape[0],), -1, device=labels.device); place[rows] = torch.arange(len(rows), device=labels.device)
         head, labels = head[rows], place[labels]
     logits = (hidden @ head.T).float()
+    if stand_for is not None: logits = logits + stand_for.to(logits.device)
     return F.cross_entropy(logits, labels), len(labels), (logits.detach().argmax(-1) == labels)
 
 # %% ../nbs/31_training.ipynb #020
@@ -149,7 +151,7 @@ class PackedTrainer(SFTTrainer):
         causal = self.accelerator.unwrap_model(model).get_base_model()
         with self.accelerator.autocast(), disable_input_dtype_casting(model):
             hidden = causal.model(input_ids=inputs['input_ids'], position_ids=positions(layout, inputs['input_ids'].device), layout=layout, use_cache=False).last_hidden_state[0, :-1]
-        loss, _, hits = answer_loss(hidden, inputs['labels'][0, 1:], causal.lm_head.weight, self._rows() if model.training else None)
+        loss, _, hits = answer_loss(hidden, inputs['labels'][0, 1:], causal.lm_head.weight, *(self._rows() if model.training else ()))
         if model.training: self.seen_tokens += inputs['input_ids'].shape[1] - layout[0]
         else: self.judged.append((hits, inputs['labels'][0, 1:], layout))
         return (loss, None) if return_outputs else loss
@@ -157,11 +159,13 @@ class PackedTrainer(SFTTrainer):
 # %% ../nbs/31_training.ipynb #022
 @patch
 def _rows(self: PackedTrainer):
-    "The head's rows for this step: those the answers use, and a sample of the rest."
-    if self.head_rows is None or not self.head_sample: return None
-    dice = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.state.global_step)
-    more = torch.randint(self.model.get_base_model().lm_head.weight.shape[0], (self.head_sample,), generator=dice)
-    return torch.unique(torch.cat([self.head_rows, more]))
+    "The head's rows for this step: those the answers use and a sample of the rest; and, as a logarithm, how many each stands for."
+    if self.head_rows is None or not self.head_sample: return ()
+    dice, others = torch.Generator().manual_seed(self.args.seed * 1_000_003 + self.state.global_step), torch.ones(len(self.model.get_base_model().lm_head.weight), dtype=torch.bool)
+    others[self.head_rows] = False
+    others = others.nonzero()[:, 0]
+    drawn = others[torch.randperm(len(others), generator=dice)[:self.head_sample]]
+    return torch.cat([self.head_rows, drawn]), torch.cat([torch.zeros(len(self.head_rows)), torch.full((len(drawn),), math.log(max(len(others), 1) / max(len(drawn), 1)))])
 
 # %% ../nbs/31_training.ipynb #024
 @patch

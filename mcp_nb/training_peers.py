@@ -151,7 +151,7 @@ def digest(things) -> str:
 
 # %% ../nbs/48_training_peers.ipynb #ec1e63f1
 REMAINING = ('weights: ours bf16, TRL fp32 under bf16 autocast (its default)',
-             'head: ours is trained against the tokens of all answers and 4,096 random ones, TRL against all',
+             'head: ours is trained against the tokens of all answers and 4,096 random ones, which stand for the others, TRL against all',
              'batches: eight examples of ours share a list, eight of TRL are drawn from all',
              'adapters start from other random numbers, of the same distribution')
 
