@@ -93,6 +93,11 @@ def do_race(a):
     from mcp_nb.training_peers import Race, race_table, race_trl
     print(race_table(race_trl(Race() if a.most is None else Race(examples=a.most), a.json or None)))
 
+def _record_file(a, path, name):
+    "Where a record goes: where --json says, or into the run that the model is of; None for a model of no run."
+    run = None if a.model else next((p for p in Path(path).parents if (p/'checkpoints').is_dir()), None)
+    return a.json or (run and run/'benchmark'/name)
+
 def do_peers(a):
     if 'trl' in a.peers.split(','): return do_race(a)
     from mcp_nb.benchmark import sample_first
@@ -100,14 +105,16 @@ def do_peers(a):
     from mcp_nb.validation import case_set, load_cases
     peers = peer_names(a.peers)
     cases = sample_first(load_cases(a.cases, _tools(a)) if a.cases else case_set('acceptance'))[:(100 if a.most is None else a.most) or None]
-    print(peer_table(compare_peers(a.model.split(',') if a.model else [best_model(a.run)], peers, cases, a.json or None)))
+    models = a.model.split(',') if a.model else [best_model(a.run)]
+    file = _record_file(a, models[0], 'peers.json')
+    print(peer_table(compare_peers(models, peers, cases, file)))
+    if file: print(f'written to {file}', file=sys.stderr)
 
 # %% ../nbs/81_cli.ipynb #6a6bb823
 def do_scaling(a):
     from mcp_nb.scaling import scaling_record, scaling_table
     path, engine = _open(a)
-    run = None if a.model else next((p for p in path.parents if (p/'checkpoints').is_dir()), None)
-    file = a.json or (run and run/'benchmark'/'scaling.json')
+    file = _record_file(a, path, 'scaling.json')
     print(scaling_table(scaling_record(path, file, a.most or 24, engine)))
     if file: print(f'written to {file}', file=sys.stderr)
 

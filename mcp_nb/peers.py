@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['KINDS', 'GBNF', 'PACKAGES', 'PEERS', 'HAS', 'PAUSE', 'WARM_UP', 'COLUMNS', 'export_gguf', 'gbnf', 'missing_package',
            'LlamaCppEngine', 'NeuralosEngine', 'peer_names', 'gguf_file', 'line_up', 'open_engine', 'worker',
-           'measured', 'PeerDied', 'Peer', 'read_bandwidth', 'energy_used', 'side_by_side', 'peer_record', 'peer_table',
-           'peer_rows', 'compare_peers']
+           'measured', 'peak_memory', 'PeerDied', 'Peer', 'read_bandwidth', 'energy_used', 'side_by_side',
+           'peer_record', 'processor_name', 'peer_table', 'peer_rows', 'compare_peers']
 
 # %% ../nbs/46_peers.ipynb #96b9f259
 import atexit, ctypes, importlib, importlib.machinery, importlib.metadata, importlib.util, json, math, os, platform, re, subprocess, sys, tempfile, threading, time
@@ -17,7 +17,7 @@ from pathlib import Path
 from fastcore.basics import patch
 from .config import RunFolder, UserError, cache_folder, fingerprint, one_of, read_json, write_json
 from .schema import ToolCall
-from .catalog import DEFAULT_TOOLS, parse_tool, to_mcp
+from .catalog import CODING_TOOLS, DEFAULT_TOOLS, parse_tool, to_mcp
 from .codec import CALL_CLOSE, CALL_OPEN, identifier, literal, render_calls
 from .models import FileTokenizer
 from .engine import Answer, Engine, OnnxEngine, TorchEngine, as_trained, cores, load_engine
@@ -374,9 +374,9 @@ def measured(engine, query, tools) -> dict:
     except Exception as e: answer = Answer('', error=f'{type(e).__name__}: {str(e)[:200]}')
     wall, cpu = 1000 * (time.perf_counter() - start), 1000 * (time.process_time() - cpu)
     return dict(text=answer.text, calls=[c.to_dict() for c in answer.calls], error=answer.error, tokens=answer.tokens, wall_ms=round(wall, 2), cpu_ms=round(cpu, 2),
-                memory_mb=round(psutil.Process().memory_info().rss / 1e6, 1), peak_mb=_peak() and round(_peak(), 1), about=getattr(engine, 'about', ''))
+                memory_mb=round(psutil.Process().memory_info().rss / 1e6, 1), peak_mb=peak_memory() and round(peak_memory(), 1), about=getattr(engine, 'about', ''))
 
-def _peak():
+def peak_memory():
     "The most memory that this process has held, where Linux tells (`getrusage` would count the process that started it)."
     try: return next(int(line.split()[1]) * 1024 / 1e6 for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM'))
     except (OSError, StopIteration): return None
@@ -477,8 +477,9 @@ def _figures(row, found, cases, reference, limit):
     scores, wall, cpu = score(cases[:len(told)], told), [a['wall_ms'] for a in answers], [a['cpu_ms'] for a in answers]
     tokens, joules, last = sum(a['tokens'] for a in answers), [a['joules'] for a in answers if a['joules'] is not None], answers[-1]
     size = round(Path(row['path']).stat().st_size / 1e6, 1) if Path(row['path']).is_file() else folder_megabytes(row['path'])
+    coding = [ms for ms, c in zip(wall, cases) if c.kind in {t.name for t in CODING_TOOLS}]              # one call of one of the six
     ratio = lambda key: dict(zip(('ratio', 'ci95'), ratio_of_medians(*zip(*[(a[key], b[key]) for a, b in zip(answers, reference)]))))
-    return dict(scores={k: v for k, v in scores.items() if k not in ('failures', 'per_tool')}, n=len(answers), wall_ms=percentiles(wall), cpu_ms=percentiles(cpu), times_the_first=dict(wall=ratio('wall_ms'), cpu=ratio('cpu_ms')),
+    return dict(scores={k: v for k, v in scores.items() if k not in ('failures', 'per_tool')}, n=len(answers), wall_ms=percentiles(wall), coding_ms=percentiles(coding) if coding else None, cpu_ms=percentiles(cpu), times_the_first=dict(wall=ratio('wall_ms'), cpu=ratio('cpu_ms')),
                 tokens=tokens or None, tokens_per_second=round(1000 * tokens / sum(wall), 1) if tokens else None, joules=percentiles(joules)['p50'], memory_mb=last['memory_mb'], peak_mb=last['peak_mb'], size_mb=size,
                 limit_ms=round(row['weights_mb'] / limit, 2) if row['weights_mb'] else None, about=last['about'], times=dict(wall_ms=wall, cpu_ms=cpu))
 
@@ -502,10 +503,10 @@ def peer_record(
     outcome = lambda name, k: engines[name]['scores']['outcomes']['exact'][:k]
     judged = [name for name in engines if engines[name].get('n')]
     pairs = [dict(a=first, b=name, **paired(outcome(first, k), outcome(name, k))) for name in judged if name != first for k in [min(engines[first]['n'], engines[name]['n'])]]
-    machine = dict(processor=_processor(), threads=cores(), read_gb_per_s=bandwidth, energy='readable' if energy_used() else None)
+    machine = dict(processor=processor_name(), threads=cores(), read_gb_per_s=bandwidth, energy='readable' if energy_used() else None)
     return dict(reference=first, engines=engines, absent=absent, paired=pairs, cases=len(cases), tool_lists=len({c.tools for c in cases}), machine=machine, fingerprint=fingerprint())
 
-def _processor():
+def processor_name():
     "The processor's name."
     try: return next(line.split(': ')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name'))
     except (OSError, StopIteration): return platform.processor() or platform.machine()

@@ -19,7 +19,7 @@ from .models import encode
 from .engine import Engine, cores, load_engine
 from .validation import case_set, model_fingerprint, percentiles, share
 from .benchmark import ratio_of_medians, sample_first
-from .peers import _processor
+from .peers import processor_name
 
 # %% ../nbs/47_scaling.ipynb #beae60f5
 def crowd(
@@ -164,7 +164,7 @@ def scaling_record(
     nears = sorted({engine.near, 10, 20})
     record = dict(model=Path(path).name, near=engine.near, known=len(engine.known), positions=POSITIONS, tools=against_tools(engine, sizes, most), lengths=against_length(engine, lengths, most),
                   recall=recall(engine, {s: case_set(s) for s in sets}, [n for n in sizes if n >= 30], nears),
-                  machine=dict(processor=_processor(), threads=cores()), fingerprint=fingerprint(model=model_fingerprint(path)))
+                  machine=dict(processor=processor_name(), threads=cores()), fingerprint=fingerprint(model=model_fingerprint(path)))
     if file: write_json(file, record)
     return record
 

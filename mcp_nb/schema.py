@@ -21,13 +21,19 @@ class Tool:
     name: str
     description: str = ''
     parameters: dict = field(default_factory=lambda: {'type': 'object', 'properties': {}})
+    given: dict | None = None        # the schema as its server has it, where `parameters`, which the model sees, say less
 
-    def __eq__(self, other): return self is other or isinstance(other, Tool) and (self.name, self.description, self.parameters) == (other.name, other.description, other.parameters) and _as_shown(self.parameters) == _as_shown(other.parameters)
+    def __eq__(self, other): return self is other or isinstance(other, Tool) and (self.name, self.description) == (other.name, other.description) and _as_shown(self.parameters) == _as_shown(other.parameters) and _as_shown(self.given) == _as_shown(other.given)
     def __hash__(self): return hash((self.name, self.description))
     @property
     def properties(self) -> dict: return self.parameters.get('properties', {})
     @property
     def required(self) -> list: return self.parameters.get('required', [])
+    @property
+    def checks(self) -> dict:
+        "What a call must fulfil: the server's own schema, and no parameter that the model is not shown."
+        if self.given is None: return {'additionalProperties': False, **self.parameters}
+        return {**self.given, 'allOf': [*self.given.get('allOf', []), {'type': 'object', 'propertyNames': {'enum': list(self.properties)}}]}
 
 # %% ../nbs/01_schema.ipynb #010
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def _validator(tool):
     "The compiled check of a tool's parameters, or what is wrong with its schema. Nothing is fetched: a schema is somebody else's text."
     import jsonschema_rs
     def refuse(uri): raise ValueError(f'refers to {uri}, which is not fetched')
-    try: return jsonschema_rs.Draft202012Validator({'additionalProperties': False, **tool.parameters}, retriever=refuse)
+    try: return jsonschema_rs.validator_for(tool.checks, retriever=refuse)
     except ValueError as e: return str(e).split('\n')[0]
 
 def schema_problem(tool: Tool) -> str:
@@ -58,7 +64,7 @@ def problems_of(
     call: ToolCall,   # the call to check
     tools,            # the tools that may be called
 ) -> list[str]:       # nothing when the call is legal
-    "Check a call against its tool's JSON Schema (draft 2020-12); unknown parameters count as problems."
+    "Check a call against its tool's JSON Schema (draft 2020-12, unless it names another); unknown parameters count as problems."
     tool = next((t for t in tools if t.name == call.tool_name), None)
     if tool is None: return [f'{call.tool_name}: no such tool']
     validator = _validator(tool)

@@ -246,14 +246,15 @@ def without_orders(tool: Tool) -> tuple[Tool, list[str]]:
         if bad: found.append(bad)
         return {k: clean(v) for k, v in node.items() if not (bad and k == 'description')}
     parameters = clean(tool.parameters)
-    return Tool(tool.name, '' if reason else tool.description, parameters), found
+    return Tool(tool.name, '' if reason else tool.description, parameters, clean(tool.given)), list(dict.fromkeys(found))
 
 def words_in(schema) -> list[str]:
     "The texts of a schema that reach a prompt and cannot be withheld: names of parameters, choices, constants."
     if isinstance(schema, list): return [w for s in schema for w in words_in(s)]
     if not isinstance(schema, dict): return []
-    own = [*schema.get('properties', {}), *schema.get('enum', []), *([schema['const']] if 'const' in schema else [])]
-    inside = [*schema.get('properties', {}).values(), *(v for k, v in schema.items() if k != 'properties')]
+    known = schema['properties'] if isinstance(schema.get('properties'), dict) else {}
+    own = [*known, *(schema['enum'] if isinstance(schema.get('enum'), list) else ()), *([schema['const']] if 'const' in schema else [])]
+    inside = [*known.values(), *(v for k, v in schema.items() if k != 'properties')]
     return [w for w in own if isinstance(w, str)] + words_in(inside)
 
 # %% ../nbs/11_servers.ipynb #024
@@ -268,7 +269,7 @@ def usable_tools(
         except (UserError, AttributeError, TypeError, RecursionError) as e: left_out.append((_short(str(name))[:60], _short(str(e)))); continue
         if problem := schema_problem(tool): left_out.append((_short(name)[:60], f'its schema cannot be used: {_short(problem)}')); continue
         if name in names: left_out.append((_short(name)[:60], 'listed twice')); continue
-        if reason := next(filter(None, map(orders_in, [name, *words_in(tool.parameters)])), ''): left_out.append((_short(name)[:60], f'in a name or a choice, {reason}')); continue
+        if reason := next(filter(None, map(orders_in, [name, *words_in([tool.parameters, tool.given])])), ''): left_out.append((_short(name)[:60], f'in a name or a choice, {reason}')); continue
         names.add(name)
         clean, withheld = without_orders(tool)
         left_out += [(f'the text of {_short(name)[:60]}', reason) for reason in withheld]

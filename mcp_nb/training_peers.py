@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASKED', 'SHARED', 'DEFAULTS', 'REMAINING', 'ARMS', 'Race', 'check_race', 'race_examples', 'race_config',
            'our_trainer', 'as_text', 'trl_trainer', 'seen_by', 'digest', 'StepClock', 'judged', 'adapter_digest',
-           'run_arm', 'worker', 'ratio_of_means', 'race_record', 'race_table', 'race_trl', 'loss_curves']
+           'run_arm', 'worker', 'ratio_of_means', 'race_record', 'race_table', 'race_rows', 'race_trl', 'loss_curves']
 
 # %% ../nbs/48_training_peers.ipynb #590c401d
 import hashlib, importlib.util, json, os, random, subprocess, sys, time
@@ -27,7 +27,7 @@ from .models import family_of, load_tokenizer, resolve_base, save_adapter
 from .training import arguments, blocks, build_trainer, tokenize
 from .validation import share
 from .benchmark import paired
-from .peers import _peak, _processor
+from .peers import peak_memory, processor_name
 
 # %% ../nbs/48_training_peers.ipynb #78e19b43
 @dataclass(frozen=True)
@@ -115,12 +115,11 @@ def trl_trainer(
     race: Race,
     examples,                       # from `race_examples`
     folder: Path,
-    base: str = '',                 # another base than the race's
     weights: str = '',              # their dtype; '': TRL's default
     **options,                      # settings other than TRL's defaults
 ):                                  # a trainer, ready to train
     "TRL's SFTTrainer with its defaults."
-    path, config = resolve_base(base or race.base), race_config(race)
+    path, config = resolve_base(race.base), race_config(race)
     tokenizer, ours = load_tokenizer(path), arguments(config, RunFolder(folder), True, race.steps // race.epochs)
     settings = SFTConfig(output_dir=str(folder), use_cpu=not torch.cuda.is_available(), report_to=[], disable_tqdm=True, logging_steps=1, save_strategy='no',
                          model_init_kwargs=dict(dtype=weights) if weights else None, **{k: getattr(ours, k) for k in SHARED}, **{'per_device_train_batch_size': race.batch, **options})
@@ -163,7 +162,7 @@ class StepClock(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):
         now = time.perf_counter()
         self.seconds.append(now - self.last); self.last = now
-        self.used, self.peak_mb = time.process_time() - self.cpu, _peak()
+        self.used, self.peak_mb = time.process_time() - self.cpu, peak_memory()
         done, whole = state.global_step, state.max_steps
         if done in (2, whole) or done % max(1, whole // 12) == 0: print(f'{self.label}: step {done} of {whole}, {self.seconds[-1]:.1f} s a step, {(whole - done) * sum(self.seconds) / len(self.seconds) / 60:.1f} min left', file=sys.stderr, flush=True)
     def on_log(self, args, state, control, logs=None, **kwargs):
@@ -189,8 +188,7 @@ def adapter_digest(model) -> str:
 # %% ../nbs/48_training_peers.ipynb #556e7f85
 ARMS = {'mcp_nb': {}, 'trl': dict(trl=True), 'mcp_nb again': {},
         'mcp_nb, four tools': dict(short=True, listed=4), 'trl, four tools': dict(trl=True, short=True, listed=4),
-        'trl, bf16 weights, no checkpointing': dict(trl=True, short=True, weights='bfloat16', gradient_checkpointing=False),
-        'trl, full vocabulary': dict(trl=True, short=True, base='embedded-full')}
+        'trl, bf16 weights, no checkpointing': dict(trl=True, short=True, weights='bfloat16', gradient_checkpointing=False)}
 
 def run_arm(
     race: Race,
@@ -260,7 +258,7 @@ def race_record(
     steps = ours['step_s'] + again['step_s']
     faster = {name: ratio_of_means(a['step_s'], arms['mcp_nb, four tools']['step_s'] if 'four' in name else steps) for name, a in arms.items() if name.startswith('trl')}
     same = {k: ours['adapter'][k] == again['adapter'][k] for k in ('weights', 'file')}
-    machine = dict(processor=_processor(), threads=torch.get_num_threads())
+    machine = dict(processor=processor_name(), threads=torch.get_num_threads())
     return dict(race=asdict(race), times_as_fast=faster, drift=ratio_of_means(again['step_s'], ours['step_s']), bit_identical=same, paired=dict(a='mcp_nb', b='trl', **paired(ours['outcomes'], other['outcomes'])),
                 arms={n: {k: v for k, v in a.items() if k != 'mark'} for n, a in arms.items()}, remaining=REMAINING, machine=machine, fingerprint=fingerprint())
 
@@ -281,17 +279,26 @@ def race_table(
                       f"ours again took {record['drift']['ratio']:.2f} times the first; {m['processor']}, {m['threads']} threads; remaining differences: {'; '.join(record['remaining'])}"])
 
 # %% ../nbs/48_training_peers.ipynb #f7d03eef
+def race_rows(
+    record: dict,                   # from `race_record`
+) -> list:                          # rows of texts, the first one the heading
+    "The record in short, for a page."
+    times = lambda n: '{:.1f} ({:.1f}–{:.1f})'.format(record['times_as_fast'][n]['ratio'], *record['times_as_fast'][n]['ci95']) if n in record['times_as_fast'] else ''
+    whole = lambda a: f"{100 * a['exact']['value']:.1f} ({100 * a['exact']['ci95'][0]:.1f}–{100 * a['exact']['ci95'][1]:.1f})" if 'exact' in a else ''
+    return [['', 'steps', 'examples a minute', 'ours is faster, times', 'memory, peak MB', 'whole answers right, %']] + [
+            [n, str(a['steps']), f"{a['examples_per_minute']:.1f}", times(n), f"{a['peak_mb']}" if a['peak_mb'] else '', whole(a)] for n, a in record['arms'].items()]
+
+# %% ../nbs/48_training_peers.ipynb #92e5dd1f
 def race_trl(
     race: Race = Race(),
-    file=None,                      # where the record is written; None: nowhere
+    file=None,                      # where the record is written; None: into the folder
     folder=None,                    # where finished arms are kept; None: outputs/training_peers
 ) -> dict:                          # from `race_record`
     "Our training and TRL's on the same examples, one arm after the other."
     check_race(race)
     folder = Path(folder or outputs_folder()/'training_peers')
-    names = [n for n, about in ARMS.items() if race.base == 'embedded' or not about.get('base')]          # only the embedded base has a larger sister
-    record = race_record(race, {n: _arm(race, n, folder) for n in names})
-    if file: write_json(file, record)
+    record = race_record(race, {n: _arm(race, n, folder) for n in ARMS})
+    write_json(file or folder/'training_peers.json', record)
     return record
 
 def loss_curves(record):

@@ -258,7 +258,7 @@ def _kept(keep, model):
 # %% ../nbs/41_validation.ipynb #027
 def model_fingerprint(path) -> str:
     "What identifies a model folder: sizes of its files and the content of the small ones."
-    files = sorted(p for p in Path(path).iterdir() if p.is_file() and p.name not in ('calibration.json', 'native.json'))
+    files = sorted(p for p in Path(path).iterdir() if p.is_file() and p.name not in ('calibration.json', 'habits.json', 'native.json'))
     digest = hashlib.sha256()
     for p in files:
         digest.update(f'{p.name}:{p.stat().st_size}'.encode())

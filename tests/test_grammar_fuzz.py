@@ -1,7 +1,9 @@
 "Walks that take any admitted token: whatever the grammar of any list of tools admits must parse, and pass the check of its schema. Seeded; MCP_NB_WALKS sets how many lists."
 import functools, os, random, time
 import numpy as np
+from jsonschema_rs import Draft202012Validator
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
+from mcp_nb.catalog import checkable
 from mcp_nb.codec import ending, guide, legal, parse, render_calls, uncallable, vocabulary, written_apart
 from mcp_nb.schema import Tool, ToolCall, problems_of, schema_problem
 from mcp_nb.servers import usable_tools
@@ -82,12 +84,12 @@ DEFS = {'tree': {'type': 'object', 'properties': {'name': {'type': 'string'}, 'c
         'text': {'type': 'string', 'minLength': 1}, 'both': {'allOf': [{'$ref': '#/$defs/text'}, {'maxLength': 9}]}}
 
 def tool_list(dice):
-    "A list of tools as the house takes it in, or (each second time) as it stands: then with all that JSON Schema knows."
+    "A list of tools as the house takes it in or (each second time) as it stands, and the schemas as their server has them."
     schemas = [dict(an_object(dice, 3), **{'$defs': DEFS}) for _ in range(dice.randint(1, 8))]
     names = dice.sample(NAMES, len(schemas))
     if dice.random() < .5: tools, _ = usable_tools([{'name': n, 'description': dice.choice(TEXTS), 'inputSchema': s} for n, s in zip(names, schemas)])
     else: tools = [t for n, s in zip(names, schemas) if isinstance(s.setdefault('properties', {}), dict) and not schema_problem(t := Tool(n, '', s))]
-    return written_apart(tools)[0]
+    return written_apart(tools)[0], dict(zip(names, schemas))
 
 @functools.cache
 def embedded():
@@ -120,26 +122,30 @@ def walk(matcher, dice, limit):
     rest = ending(matcher, tokens, 100)
     return whole if rest is None else said + b''.join(pieces[i] for i in rest[:-1]), ''
 
-def verdict(said, tools):
+def refused(call, schema):
+    "What the server finds wrong with a call: nothing if it cannot read its own schema, or if nothing fulfils it."
+    return [e.message for e in Draft202012Validator(schema).iter_errors(call.parameters)] if checkable(schema) else []
+
+def verdict(said, tools, schemas):
     "What is wrong with an answer; '' when nothing is."
     try: answer = parse(said.decode(), tools)
     except UnicodeDecodeError: return 'not UTF-8'
     if answer.error: return f'parse: {answer.error}'
     if said.startswith(b'<') and not answer.calls: return 'no call'
-    found = [p for c in answer.calls for p in problems_of(c, tools)]
-    return f'schema: {found[0].partition(": ")[2]}' if found else ''
+    found = [p.partition(': ')[2] for c in answer.calls for p in problems_of(c, tools)] or [f'by the server: {p}' for c in answer.calls for p in refused(c, schemas[c.tool_name])]
+    return f'schema: {found[0]}' if found else ''
 
 def failures(lists, seed=0):
     "(seed, problem, answer, tools) of each walk that went wrong, and how many had a call."
     wrong, called = [], 0
     for n in range(seed, seed + lists):
         dice = random.Random(n)
-        tools = tool_list(dice)
+        tools, schemas = tool_list(dice)
         matcher = guide(tools, embedded()[0])
         if matcher.is_error(): wrong.append((n, f'compile: {matcher.get_error().splitlines()[0]}', b'', tools)); continue
         said, end = walk(matcher, dice, dice.choice([4, 15, 40, 90]))
         called += said.startswith(b'<')
-        if problem := end or verdict(said, tools): wrong.append((n, problem, said, tools))
+        if problem := end or verdict(said, tools, schemas): wrong.append((n, problem, said, tools))
     return wrong, called
 
 def test_whatever_is_admitted_parses_and_fits_its_schema():
