@@ -15,7 +15,7 @@ from .config import fingerprint
 from .schema import Message, bucket
 from .phrasebank import curated
 from .models import resolve_base
-from .engine import Engine, TorchEngine
+from .engine import Engine, TorchEngine, give_back
 from .validation import ABOUT, percentiles
 
 # %% ../nbs/42_benchmark.ipynb #005
@@ -78,9 +78,11 @@ def folder_megabytes(path) -> float:
 
 def open_measured(make) -> tuple[Engine, float]:
     "Open an engine; also returns how much resident memory grew, in 10^6 bytes (weights mapped from disk count when touched)."
-    gc.collect(); before = psutil.Process().memory_info().rss
+    gc.collect(); give_back()                         # what earlier engines left would be counted off
+    before = psutil.Process().memory_info().rss
     engine = make()
     engine.answer('Read README.md')
+    gc.collect(); give_back()
     return engine, round((psutil.Process().memory_info().rss - before) / 1e6, 1)
 
 # %% ../nbs/42_benchmark.ipynb #015
