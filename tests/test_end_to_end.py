@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FEW = {'dataset_size': 120, 'validation_size': 24, 'sets': 'brief', 'limit': 6, 'baseline_cases': 2, 'timed': 2, 'validation_frequency': 4}
+FEW = {'dataset_size': 120, 'validation_size': 24, 'sets': 'brief', 'limit': 6, 'baseline_cases': 2, 'timed': 2, 'validation_frequency': 4, 'recipes': 'int8'}      # INT4: the quantization notebook, on the tiny model
 
 
 def environment(tmp_path):
@@ -29,7 +29,7 @@ def test_the_whole_line_on_the_real_base(a_run):
     assert done.returncode in (0, 1), done.stdout[-3000:] + done.stderr[-3000:]        # 1: a gate failed, as it may after six steps
     assert done.returncode == 0 or 'limit' in done.stderr, done.stderr[-3000:]
     for part in ('data/mcp_tools_dataset.json', 'data/mcp_validation_set.json', 'data/data_card.json', 'checkpoints/final_model/model.safetensors', 'checkpoints/metrics.json',
-                 'logs/training.log', 'validation/mcp_validation_results.json', 'benchmark/finetune_comparison.json', 'quantized/int8/genai_config.json', 'quantized/int4/genai_config.json',
+                 'logs/training.log', 'validation/mcp_validation_results.json', 'benchmark/finetune_comparison.json', 'quantized/int8/genai_config.json',
                  'report.html', 'params.json', 'env.json', '31_training.ipynb'):
         assert (run / part).exists(), part
     metrics = json.loads((run / 'checkpoints/metrics.json').read_text())
@@ -38,9 +38,9 @@ def test_the_whole_line_on_the_real_base(a_run):
     found = json.loads((run / 'validation/mcp_validation_results.json').read_text())
     assert found['total'] == 6 and found['tool']['value'] >= 0.5, found['failures']   # and knows the tools
     comparison = json.loads((run / 'benchmark/finetune_comparison.json').read_text())
-    assert set(comparison['engines']) == {'baseline', 'fine-tuned', 'int8', 'int4'}
-    for name in ('int8', 'int4'): assert comparison['engines'][name]['size_mb'] <= 300
-    assert {(g['engine'], g['name']) for g in comparison['gates']} == {(e, n) for e in ('int8', 'int4') for n in ('accuracy', 'size', 'speed')}
+    assert set(comparison['engines']) == {'baseline', 'fine-tuned', 'int8'}
+    assert comparison['engines']['int8']['size_mb'] <= 300
+    assert {(g['engine'], g['name']) for g in comparison['gates']} == {('int8', n) for n in ('accuracy', 'size', 'speed')}
 
 
 def test_the_bare_base_learns(tmp_path):
