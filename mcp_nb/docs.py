@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'LEVELS', 'HIDDEN', 'opening', 'reference', 'minutes_by_notebook', 'rows_as_table', 'notebook_table',
-           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'judged_table', 'learning_curve',
-           'servers_table', 'for_readers', 'executed', 'links_from', 'as_markdown', 'readme_text', 'make_readme',
-           'without_numbers', 'check_readme', 'main']
+           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'race_rows', 'judged_table',
+           'learning_curve', 'servers_table', 'for_readers', 'executed', 'links_from', 'as_markdown', 'readme_text',
+           'make_readme', 'without_numbers', 'check_readme', 'main']
 
 # %% ../nbs/90_docs.ipynb #002
 import argparse, difflib, posixpath, re
@@ -111,6 +111,16 @@ def gate_words(comparison: dict) -> list:
     gates = comparison.get('gates', [])
     bad = [f"{COLUMNS.get(g['engine'], g['engine'])} {g['name']} {g['value']} (limit {g['limit']})" for g in gates if not g['passed']]
     return [f"Gates passed: {len(gates) - len(bad)} of {len(gates)}" + (f"; failed: {', '.join(bad)}." if bad else '.')] if gates else []
+
+# %% ../nbs/90_docs.ipynb #3493d353
+def race_rows(
+    record: dict,    # from `training_peers.race_record`
+) -> list:           # rows of texts, the first one the heading
+    "The record of a training race in short, for a page."
+    times = lambda n: '{:.1f} ({:.1f}–{:.1f})'.format(record['times_as_fast'][n]['ratio'], *record['times_as_fast'][n]['ci95']) if n in record['times_as_fast'] else ''
+    whole = lambda a: percent(a['exact']) if 'exact' in a else ''
+    return [['', 'steps', 'examples a minute', 'ours is faster, times', 'memory, peak MB', 'whole answers right, %']] + [
+            [n, str(a['steps']), f"{a['examples_per_minute']:.1f}", times(n), f"{a['peak_mb']}" if a['peak_mb'] else '', whole(a)] for n, a in record['arms'].items()]
 
 # %% ../nbs/90_docs.ipynb #714fe184
 def judged_table(

@@ -128,7 +128,7 @@ def _is_tied(source): return bool(read_json(Path(source)/'config.json').get('tie
 def _facts(source): return read_json(Path(source)/'mcp_nb.json') if (Path(source)/'mcp_nb.json').exists() else {}
 
 # %% ../nbs/50_quantization.ipynb #018
-LIMITS = {'int8': 1.0, 'int4': 3.0}          # points of exact match that may be lost
+LIMITS = {'int8': 1.0, 'int4': 2.5}          # points of exact match that may be lost
 FASTER = {'int8': 2.67, 'int4': 3.67}        # times faster than transformers, from the brief
 MEGABYTES = 300
 

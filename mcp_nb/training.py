@@ -370,7 +370,6 @@ def lineage(
     config: MCPFineTuningConfig,
 ) -> list[dict]:                     # one entry a run, the oldest first
     "What this adapter has seen: the runs it started from, then this one."
-    start = resolve_adapter(config.adapter, config.model_name)
     return _before(config).get('lineage', []) + [dict(preset=config.preset, seed=config.seed, learning_rate=config.learning_rate, steps=trainer.state.global_step,
                           examples=round(min(trainer.state.epoch or 0, 1) * sum(map(_examples_in, trainer.train_dataset))), passes=round(trainer.state.epoch or 0, 3))]
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASKED', 'SHARED', 'DEFAULTS', 'REMAINING', 'ARMS', 'Race', 'check_race', 'race_examples', 'race_config',
            'our_trainer', 'as_text', 'trl_trainer', 'seen_by', 'digest', 'StepClock', 'judged', 'adapter_digest',
-           'run_arm', 'worker', 'ratio_of_means', 'race_record', 'race_table', 'race_rows', 'race_trl', 'loss_curves']
+           'run_arm', 'worker', 'ratio_of_means', 'race_record', 'race_table', 'race_trl', 'loss_curves']
 
 # %% ../nbs/48_training_peers.ipynb #590c401d
 import hashlib, importlib.util, json, os, random, subprocess, sys, time
@@ -277,16 +277,6 @@ def race_table(
     p, same, m = record['paired'], record['bit_identical'], record['machine']
     return '\n'.join([*lines, f"right on {p['n']} held-out requests, TRL minus ours: {p['difference']} points ({p['ci95'][0]} to {p['ci95'][1]}), p = {p['p_value']}; two adapters of one seed: {'the same bits' if all(same.values()) else 'NOT the same bits'}",
                       f"ours again took {record['drift']['ratio']:.2f} times the first; {m['processor']}, {m['threads']} threads; remaining differences: {'; '.join(record['remaining'])}"])
-
-# %% ../nbs/48_training_peers.ipynb #f7d03eef
-def race_rows(
-    record: dict,                   # from `race_record`
-) -> list:                          # rows of texts, the first one the heading
-    "The record in short, for a page."
-    times = lambda n: '{:.1f} ({:.1f}–{:.1f})'.format(record['times_as_fast'][n]['ratio'], *record['times_as_fast'][n]['ci95']) if n in record['times_as_fast'] else ''
-    whole = lambda a: f"{100 * a['exact']['value']:.1f} ({100 * a['exact']['ci95'][0]:.1f}–{100 * a['exact']['ci95'][1]:.1f})" if 'exact' in a else ''
-    return [['', 'steps', 'examples a minute', 'ours is faster, times', 'memory, peak MB', 'whole answers right, %']] + [
-            [n, str(a['steps']), f"{a['examples_per_minute']:.1f}", times(n), f"{a['peak_mb']}" if a['peak_mb'] else '', whole(a)] for n, a in record['arms'].items()]
 
 # %% ../nbs/48_training_peers.ipynb #92e5dd1f
 def race_trl(
