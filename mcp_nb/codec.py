@@ -546,7 +546,7 @@ def _compared(bound, above, strict):
 def _within(low, high, strict_low, strict_high):
     "Numbers between two bounds (None: no bound), as the expressions that must hold."
     found = []
-    if high is not None: found.append(f'-.+|{_compared(high, False, strict_high)}' if high >= 0 else f'-({_compared(high, True, strict_high)})')
+    if high is not None: found.append(f'-.*[1-9].*|-?({_compared(high, False, strict_high)})' if high >= 0 else f'-({_compared(high, True, strict_high)})')
     if low is not None: found.append(_compared(low, True, strict_low) if low >= 0 else f'[^-].*|-({_compared(low, False, strict_low)})')
     return [f'/{f}/' for f in found] + ['/-?([0-9]\\.?){1,15}/'] * (strict_low or strict_high)
 
