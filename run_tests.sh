@@ -11,6 +11,9 @@ for a in ${extra[@]+"${extra[@]}"} "$@"; do
   if [[ "$a" != -* && -e "${a%%::*}" ]]; then what=(); break; fi
 done
 
+workers=()                            # the whole suite: two at a time (tests/conftest.py gives each a processor of its own)
+if [[ ${#what[@]} -gt 0 && "$(getconf _NPROCESSORS_ONLN)" -gt 1 ]]; then workers=(-n 2 --dist loadfile); fi
+
 say "testing"
-exec .venv/bin/python -m pytest -q --nbmake --nbmake-timeout=900 --durations=15 \
+exec .venv/bin/python -m pytest -q --nbmake --nbmake-timeout=900 --durations=15 ${workers[@]+"${workers[@]}"} \
   ${what[@]+"${what[@]}"} ${extra[@]+"${extra[@]}"} "$@"

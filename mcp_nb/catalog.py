@@ -165,7 +165,7 @@ def _tool(d, name, description, schema):
     parameters = d.get(schema) or {'type': 'object', 'properties': {}}
     if not isinstance(parameters, dict): raise UserError(f'tool {d[name]!r}: {schema!r} must be a JSON Schema object')
     if not d[name].strip(): raise UserError('a tool has an empty name')
-    clean = tidy(resolve_references(parameters))
+    clean = tidy(resolve_references({**parameters, 'type': 'object'}))
     given = None if is_told(parameters) else checkable({**parameters, 'type': 'object'})
     return Tool(d[name], d.get(description) if isinstance(d.get(description), str) else '', {**clean, 'type': 'object', 'properties': clean.get('properties', {})}, given)
 

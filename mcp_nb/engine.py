@@ -48,6 +48,8 @@ class Engine:
     family, tokenizer, stop_ids, max_new_tokens, batched = 'gemma', None, (), 256, False
     sure = 0.5                               # a call is begun if its probability is above this
     legal = True                             # only legal answers; a family without a stop token answers freely
+    room = 4096                              # tokens of a prompt and its answer together
+    gone = staticmethod(lambda: False)       # looked at between tokens: does nobody wait for this answer any more?
     reused = None                            # tokens of the last prompt that were not read anew; None where that is not known
     examples: tuple = ()                     # few-shot turns (Messages) that stand between the tools and the request
     known, near, most = frozenset(t.name for t in DEFAULT_TOOLS), 20, 20       # the tools that the model was trained on; how many others it is shown, and how many in all
@@ -66,6 +68,8 @@ class Engine:
     def _pieces(self, query, tools, turns=()):
         prefix, prompt = self.prompt(query, tools, turns)
         return self._encoded(prefix), encode(self.tokenizer, prompt)
+
+    def count(self, query, tools=DEFAULT_TOOLS, turns=()) -> int: return sum(map(len, self._pieces(query, tools, turns)))      # tokens of a prompt
 
     def _encoded(self, prefix):
         "The tokens of a tool list, which mostly is the one of the last request."
@@ -167,7 +171,7 @@ def decide(self: Engine, scores):
     total = lambda x: np.logaddexp.reduce(x, axis=-1, dtype=np.float64)
     texts = scores.copy(); texts[:, opening] = -np.inf
     odds = total(scores[:, opening]) - total(texts)
-    call = odds > np.log(self.sure / (1 - self.sure))
+    call = odds > (math.log(self.sure / (1 - self.sure)) if 0 < self.sure < 1 else math.inf if self.sure else -math.inf)
     calls = np.full_like(scores, -np.inf); calls[:, opening] = scores[:, opening]
     return np.where(call[:, None], calls, texts), 1 / (1 + np.exp(np.where(call, -odds, odds)))
 
@@ -222,6 +226,7 @@ class TorchEngine(Engine):
         self.model = load_model(path, dtype).eval()
         self.family = family or family_of(self.model.config)
         self.tokenizer = load_tokenizer(path, self.family)
+        self.room = getattr(self.model.config, 'max_position_embeddings', self.room)
         self.stop_ids = {self.tokenizer.eos_token_id, self.model.config.eos_token_id if isinstance(self.model.config.eos_token_id, int) else None} - {None}
 
     def forget(self):
@@ -256,6 +261,7 @@ class TorchEngine(Engine):
         real = (column < start) | (column >= start + gap)
         rows, written, ended, chance = list(range(len(prompts))), [[] for _ in prompts], [False] * len(prompts), [1.0 if any(guides) else None] * len(prompts)
         for end in range(start + width, start + width + self.max_new_tokens):
+            if self.gone(): break
             query = slice(end - ids.shape[1], end)
             mask = self._mask(place[:, :end], real[:, :end], query) if many else None
             logits = self.model(ids, attention_mask=mask, position_ids=place[:, query], past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
@@ -307,7 +313,7 @@ class OnnxEngine(Engine):
         config = og.Config(str(path))
         config.overlay(json.dumps({'model': {'decoder': {'session_options': {'intra_op_num_threads': threads or cores()}}}}))
         self.og, self.model = og, og.Model(config)
-        self.context = json.loads((Path(path)/'genai_config.json').read_text())['model']['context_length']
+        self.room = min(json.loads((Path(path)/'genai_config.json').read_text())['model']['context_length'], 4096)
         self.family = json.loads((Path(path)/'mcp_nb.json').read_text())['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
         self.tokenizer = FileTokenizer(path, self.family)
         self.stop_ids, self._at, self._generator = {self.tokenizer.eos_token_id}, None, None
@@ -318,7 +324,7 @@ class OnnxEngine(Engine):
             self._generator.rewind_to(len(prefix))
             return self._generator
         params = self.og.GeneratorParams(self.model)
-        params.set_search_options(do_sample=False, max_length=min(self.context, 4096))
+        params.set_search_options(do_sample=False, max_length=self.room)
         if self.lookup: params.set_speculative_options(ngram_size=3, max_draft_tokens=self.lookup)
         self._at, self._generator = None, self.og.Generator(self.model, params)
         if prefix: self._generator.append_tokens(list(prefix))
@@ -330,7 +336,7 @@ class OnnxEngine(Engine):
         generator, written = self._start(prefix), []
         generator.append_tokens(list(prompt))
         if guide: return [self._guided(generator, guide)]
-        while len(written) < self.max_new_tokens and not generator.is_done():
+        while len(written) < self.max_new_tokens and not generator.is_done() and not self.gone():
             generator.generate_next_token()
             written.append(int(generator.get_next_tokens()[0]))
             if written[-1] in self.stop_ids: break
@@ -342,7 +348,7 @@ class OnnxEngine(Engine):
 def _guided(self: OnnxEngine, generator, guide):
     "A legal answer; tokens that the grammar forces are appended without asking the model."
     written, chance, calls = [], 1.0, False
-    while len(written) < self.max_new_tokens:
+    while len(written) < self.max_new_tokens and not self.gone():
         scores = generator.get_logits()[:, -1]
         scores = np.where(legal_tokens([guide], scores.shape[-1]), scores, -np.inf)
         if not written: scores, (chance,) = self.decide(scores)
@@ -368,6 +374,7 @@ class NativeEngine(Engine):
     def __init__(self, path, threads: int = 0, max_new_tokens: int = 256, legal: bool = True, guess: int = 12):
         self.path, self.max_new_tokens, self.legal, self.guess = str(path), max_new_tokens, legal, min(guess, 24)
         self.model = NativeModel(path, threads or cores())
+        self.room = self.model.shape.positions
         self.family = read_json(Path(path)/'mcp_nb.json')['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
         self.tokenizer = FileTokenizer(path, self.family)
         self.stop_ids, self.habits = {self.tokenizer.eos_token_id}, Habits(read_json(file) if (file := Path(path)/'habits.json').exists() else {})
@@ -493,7 +500,7 @@ def _generate(self: NativeEngine, prefix, prompts, guides=(None,), tools=()):
         alive = self.stop_ids.isdisjoint(took) and (not guide or guide.consume_tokens(took))
         if guide and alive: took += self._forced(guide, written + took)
         new, written = took[right:], written + took
-        if not alive or not self.stop_ids.isdisjoint(took) or len(written) >= self.max_new_tokens: return [(written, chance)]
+        if not alive or not self.stop_ids.isdisjoint(took) or len(written) >= self.max_new_tokens or self.gone(): return [(written, chance)]
         guess = self._guess(written, request, tools)
 
 @patch
