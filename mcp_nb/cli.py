@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
-           'do_scaling', 'do_call', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_tasks', 'parser', 'main']
+           'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_rollback', 'do_router', 'do_doctor', 'do_tools',
+           'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -146,6 +147,34 @@ def do_call(a):
                           error=answer.error or None, problems=problems, repaired=answer.repaired, cut=answer.cut, confidence=answer.confidence and round(answer.confidence, 4), latency_ms=round(answer.latency_ms, 1), model=str(path)), ensure_ascii=False), flush=True)
     engine.keep(tools)                        # for the next process, after the answer is out
 
+# %% ../nbs/81_cli.ipynb #a15ac2d7
+def _settings(a):
+    "The settings of a server: the file, the environment, and what the command line says."
+    from mcp_nb.production import load_production
+    host, port = (a.listen.rpartition(':')[::2]) if a.listen else ('', '')
+    from mcp_nb.config import UserError
+    if a.listen and not port.isdigit(): raise UserError(f'--listen takes HOST:PORT or a port, not {a.listen!r}')
+    return load_production(a.config, model=dict(path=a.model), server=dict(host=host.strip('[]'), port=int(port) if port else None))
+
+def do_serve(a):
+    from mcp_nb.serving import serve
+    serve(_settings(a), best_model, lambda text: print(text, file=sys.stderr, flush=True))
+
+def do_promote(a):
+    from mcp_nb.production import promote
+    print(f"now served: {promote(a.model or best_model(a.run), a.why)['path']}")
+
+def do_rollback(a):
+    from mcp_nb.production import rollback
+    print(f"served again: {rollback()['path']}")
+
+def do_router(a):
+    from mcp_nb.agent import Router, serve_router
+    _, engine = _open(a)
+    router = Router(engine, a.folder or None, a.server, allow=[p for p in a.allow.split(',') if p])
+    try: serve_router(router, a.http, os.environ.get('MCP_NB_SERVER__KEY', ''))
+    finally: router.close()
+
 # %% ../nbs/81_cli.ipynb #013
 def do_doctor(a):
     from mcp_nb.config import doctor
@@ -182,7 +211,24 @@ def do_bfcl(a):
     if a.json: write_json(a.json, results)
     print(bfcl_table(results))
 
+def do_agent_tasks(a):
+    "Tasks by the real Agent SDK, on a server of its own."
+    from mcp_nb.agent import load_agent_tasks, run_agent_tasks
+    from mcp_nb.config import write_json
+    from mcp_nb.production import load_production
+    from mcp_nb.serving import open_server, running
+    tasks, path = load_agent_tasks(a.tasks or None), a.model or best_model(a.run)
+    server = open_server(load_production(model=dict(path=str(path)), monitoring=dict(traces='off')))
+    server.settings.server.port = 0
+    with running(server) as at: results = run_agent_tasks(tasks, at, path)
+    if a.json: write_json(a.json, results)
+    for t in results['tasks']: print(f"{t['id']:12}{'right' if t['right'] else 'wrong: ' + '; '.join(t['wrong'])[:100]}" + (f" ({t['stopped'][:60]})" if t['stopped'] else ''))
+    percent = lambda s: f"{100 * s['value']:.1f} % of {s['n']} (95 % interval {100 * s['ci95'][0]:.1f}-{100 * s['ci95'][1]:.1f})"
+    for tool, s in results['by_tool'].items(): print(f'{tool:12}{percent(s)}')
+    print(f"\nend state right: {percent(results['end_state'])}; a task takes {results['seconds']['p50']} s (median)")
+
 def do_tasks(a):
+    if a.agent: return do_agent_tasks(a)
     from mcp_nb.config import write_json
     from mcp_nb.tasks import load_tasks, run_tasks
     tasks = load_tasks(a.tasks or None)
@@ -222,10 +268,19 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('--most', type=int, default=100, help='cases of each category (default 100; 0: all)')
     c = command('tasks', do_tasks, 'judge a model by the files after it has worked on tasks, in scratch folders')
     for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--tasks', 'a file of tasks (default: the frozen ones)'), ('--json', 'write the outcome to this file')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--agent', action='store_true', help='instead: the tasks that the Claude Agent SDK works on, with this model behind it')
     c = command('call', do_call, 'answer one request with one JSON object')
     c.add_argument('request'); [c.add_argument(f, default='', help=t) for f, t in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--tools', 'a JSON file of tools'), SERVER)]
     command('doctor', do_doctor, 'look at this machine and say which preset fits').add_argument('--json', action='store_true')
     c = command('tools', do_tools, 'list tools'); [c.add_argument(f, default='', help=t) for f, t in (('--tools', 'a JSON file of tools'), SERVER)]; c.add_argument('--json', action='store_true')
+    c = command('serve', do_serve, "serve a model to Anthropic's and OpenAI's clients")
+    for flag, text in (('--config', 'a YAML file of settings'), ('--model', 'a model folder, or a run (default: what was promoted, else the best of the latest run)'), ('--listen', 'HOST:PORT (default 127.0.0.1:8808)')): c.add_argument(flag, default='', help=text)
+    c = command('promote', do_promote, 'serve another model from now on')
+    for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--why', 'a remark to keep')): c.add_argument(flag, default='', help=text)
+    command('rollback', do_rollback, 'serve the model before')
+    c = command('router', do_router, 'an MCP server that proposes calls, and runs the allowed ones')
+    for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--folder', 'where the six coding tools work'), ('--allow', 'tools that may be run: names or patterns, comma-separated (default: none)'), ('--http', 'HOST:PORT, instead of the standard streams')): c.add_argument(flag, default='', help=text)
+    c.add_argument(SERVER[0], action='append', default=[], help=SERVER[1] + '; may be given several times')
     command('report', do_report, 'write the report of a run again').add_argument('--run', default='')
     return top
 
