@@ -12,6 +12,7 @@ import contextlib, fnmatch, functools, json, os, shutil, sys, tempfile, threadin
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from fastcore.basics import patch
 from .config import UserError, data_file, fingerprint, one_of, read_lines
 from .schema import Tool, ToolCall, problems_of
 from .catalog import CODING_TOOLS, DEFAULT_TOOLS, SDK_NAMES, from_function
@@ -34,6 +35,8 @@ class Response:
     latency_ms: float
     error: str = ''                      # why a call could not be read
 
+
+# %% ../nbs/63_agent.ipynb #56b4847f
 class ClaudeSDKOptimizedInference:
     "A model that turns requests into tool calls. It proposes; nothing is run."
     def __init__(self,
@@ -102,23 +105,26 @@ class Router:
         if not self.tools: self.close(); raise UserError('the router has no tools: give it a folder, a server or functions')
         if idle := [p for p in self.allow if not any(fnmatch.fnmatchcase(n, p) for n in self.sources)]: self.close(); raise UserError(f"nothing is called {idle[0]!r}: the tools are {', '.join(list(self.sources)[:20])}")
 
+    def close(self): self._open.close()
     def allowed(self, name: str) -> bool: return any(fnmatch.fnmatchcase(name, p) for p in self.allow)
 
-    def route(self, instruction: str) -> dict:
-        "The calls that an instruction asks for: {'calls': [{'tool', 'parameters', 'allowed'}], 'text', 'confidence', 'latency_ms'}."
-        with self.lock: answer = self.engine.answer(instruction, self.tools)
-        return dict(calls=[dict(tool=c.tool_name, parameters=c.parameters, allowed=self.allowed(c.tool_name)) for c in answer.calls], text='' if answer.calls else answer.text,
-                    confidence=answer.confidence, latency_ms=round(answer.latency_ms, 1), error=answer.error or None)
 
-    def run(self, tool: str, parameters: dict) -> dict:
-        "Run one call: {'ok', 'result'}. What is not allowed, unknown or ill-formed is not run."
-        if tool not in self.sources: return dict(ok=False, result=f'error: no such tool: {tool}')
-        if not self.allowed(tool): return dict(ok=False, result=f'error: {tool} may not be run here; its owner allows {", ".join(self.allow) or "nothing"}')
-        if bad := problems_of(ToolCall(tool, parameters), self.tools): return dict(ok=False, result=f'error: {bad[0]}')
-        result = self.sources[tool][1](ToolCall(tool, parameters))
-        return dict(ok=not result.startswith('error:'), result=result)
+# %% ../nbs/63_agent.ipynb #f5989401
+@patch
+def route(self: Router, instruction: str) -> dict:
+    "The calls that an instruction asks for: {'calls': [{'tool', 'parameters', 'allowed'}], 'text', 'confidence', 'latency_ms'}."
+    with self.lock: answer = self.engine.answer(instruction, self.tools)
+    return dict(calls=[dict(tool=c.tool_name, parameters=c.parameters, allowed=self.allowed(c.tool_name)) for c in answer.calls], text='' if answer.calls else answer.text,
+                confidence=answer.confidence, latency_ms=round(answer.latency_ms, 1), error=answer.error or None)
 
-    def close(self): self._open.close()
+@patch
+def run(self: Router, tool: str, parameters: dict) -> dict:
+    "Run one call: {'ok', 'result'}. What is not allowed, unknown or ill-formed is not run."
+    if tool not in self.sources: return dict(ok=False, result=f'error: no such tool: {tool}')
+    if not self.allowed(tool): return dict(ok=False, result=f'error: {tool} may not be run here; its owner allows {", ".join(self.allow) or "nothing"}')
+    if bad := problems_of(ToolCall(tool, parameters), self.tools): return dict(ok=False, result=f'error: {bad[0]}')
+    result = self.sources[tool][1](ToolCall(tool, parameters))
+    return dict(ok=not result.startswith('error:'), result=result)
 
 def _called(session, call):
     try: result = session.call(call.tool_name, call.parameters)
@@ -161,6 +167,8 @@ def claude_environment(at: str, home, key: str = '') -> dict:
     "The variables under which Claude Code and the Agent SDK talk to the server at `at`, and to nothing else."
     return dict(ANTHROPIC_BASE_URL=at, ANTHROPIC_API_KEY=key or 'none', CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC='1', ENABLE_TOOL_SEARCH='false', CLAUDE_CONFIG_DIR=str(Path(home)/'.claude'), HOME=str(home))
 
+
+# %% ../nbs/63_agent.ipynb #9181c8bc
 def claude_options(
     at: str,                             # where `mcp-nb serve` answers
     folder,                              # in which the agent works
@@ -231,13 +239,15 @@ def _scratch(task, top):
 
 def _files(repo): return {p.relative_to(repo).as_posix(): p.read_text(encoding='utf-8', errors='replace') for p in sorted(repo.rglob('*')) if p.is_file() and not {'.git', '.claude', '__pycache__'} & set(p.relative_to(repo).parts)}
 
+
+# %% ../nbs/63_agent.ipynb #5ccff7e6
 async def run_agent_task(task: dict, at: str, key: str = '', seconds: float = 90.0) -> dict:
     "Let the real Agent SDK work on a task with the model that answers at `at`: {'id', 'tool', 'right', 'wrong', 'calls', 'seconds'}."
     import asyncio
     from claude_agent_sdk import query
     with tempfile.TemporaryDirectory(prefix='mcp_nb_agent_', ignore_cleanup_errors=True) as top:
         repo, calls, results, start, stopped = _scratch(task, top), [], [], time.time(), ''
-        servers = {'tickets': dict(command=sys.executable, args=[str(data_file('tickets_server.py'))], env={'TICKETS_FILE': str(repo/'tickets.json')})} if 'tickets' in task else {}
+        servers = {'tickets': dict(command=sys.executable, args=[str(data_file('tickets_server.py.txt'))], env={'TICKETS_FILE': str(repo/'tickets.json')})} if 'tickets' in task else {}
         async def work():
             async for message in query(prompt=task['say'], options=claude_options(at, repo, top, mcp_servers=servers, key=key)):
                 for block in content if isinstance(content := getattr(message, 'content', None), list) else ():

@@ -134,6 +134,8 @@ def _run(self):
             if not job.gone(): groups[job.asked.choice, min(job.asked.most or 10**9, self.settings.inference.max_tokens)].append(job)
         for (choice, most), group in groups.items(): self._answer(engine, group, choice, most)
 
+
+# %% ../nbs/62_serving.ipynb #e13e75bd
 def _answer(self, engine, jobs, choice, most):
     "Ask for one group of requests; what goes wrong concerns these alone."
     try:
@@ -149,7 +151,6 @@ def _answer(self, engine, jobs, choice, most):
         _settle(jobs[0], error=e if isinstance(e, BadRequest) else BadRequest(str(e), 400) if isinstance(e, UserError) else BadRequest('the model failed on this request', 500))
 
 for _f in (_run, _answer): setattr(Asker, _f.__name__, _f)
-
 @contextlib.contextmanager
 def _set(engine, **values):
     before = {k: getattr(engine, k) for k in values}
@@ -279,26 +280,30 @@ class Server:
         self.upstreams = {name: up for up in settings.upstreams.values() if not up.ours for name in up.models}
         self.client = httpx.AsyncClient(timeout=settings.server.max_seconds)
 
-    async def answer(self, path, body, request=None):
-        "(asked, reply's body) for a request in the format of its path."
-        api, read, write, _ = FORMATS[path]
-        asked = read(body, self._before(body)) if api == 'responses' else read(body)
-        leave = asyncio.ensure_future(_left(request)) if request else None
-        self.metrics.waiting.set(self.asker.jobs.qsize() + 1)
-        try: answer, read_, cached = await self.asker.ask(asked, leave)
-        finally:
-            if leave: leave.cancel()
-            self.metrics.waiting.set(self.asker.jobs.qsize())
-        least = self.settings.inference.min_confidence
-        if answer.calls and answer.confidence is not None and answer.confidence < least and asked.choice != 'any': answer = replace(answer, calls=(), text=UNSURE)
-        trace = await asyncio.to_thread(self._traced, asked, answer)
-        reply = reply_to(asked, answer, trace, read_, cached)
-        self.metrics.answered(answer, reply)
-        out = write(asked, reply)
-        if api == 'responses': self._keep(asked, out)
-        return asked, out
 
 # %% ../nbs/62_serving.ipynb #4237636d
+async def _reply(self, path, body, request=None):
+    "(asked, reply's body) for a request in the format of its path."
+    api, read, write, _ = FORMATS[path]
+    asked = read(body, self._before(body)) if api == 'responses' else read(body)
+    leave = asyncio.ensure_future(_left(request)) if request else None
+    self.metrics.waiting.set(self.asker.jobs.qsize() + 1)
+    try: answer, read_, cached = await self.asker.ask(asked, leave)
+    finally:
+        if leave: leave.cancel()
+        self.metrics.waiting.set(self.asker.jobs.qsize())
+    least = self.settings.inference.min_confidence
+    if answer.calls and answer.confidence is not None and answer.confidence < least and asked.choice != 'any': answer = replace(answer, calls=(), text=UNSURE)
+    trace = await asyncio.to_thread(self._traced, asked, answer)
+    reply = reply_to(asked, answer, trace, read_, cached)
+    self.metrics.answered(answer, reply)
+    out = write(asked, reply)
+    if api == 'responses': self._keep(asked, out)
+    return asked, out
+
+Server.answer = _reply
+
+# %% ../nbs/62_serving.ipynb #4823213e
 async def _left(request):
     "Ends when the client goes away."
     while (await request.receive())['type'] != 'http.disconnect': pass
@@ -329,7 +334,7 @@ def _keep(self, asked, out, most=256):
 
 for _f in (_traced, _before, _keep): setattr(Server, _f.__name__, _f)
 
-# %% ../nbs/62_serving.ipynb #4823213e
+# %% ../nbs/62_serving.ipynb #d86d533e
 async def _forward(self, request, body, up):
     "Send a request on as it is, and the answer back as it comes."
     key, path = os.environ.get(up.key_env, '') if up.key_env else '', request.url.path
@@ -338,6 +343,8 @@ async def _forward(self, request, body, up):
     except httpx.HTTPError as e: raise BadRequest(f'the server behind this one cannot be reached: {type(e).__name__}', 502) from None
     return StreamingResponse(answer.aiter_raw(), answer.status_code, {k: v for k, v in answer.headers.items() if k in ('content-type', 'content-encoding', 'request-id')}, background=BackgroundTask(answer.aclose))
 
+
+# %% ../nbs/62_serving.ipynb #39a1e491
 async def _handle(self, request: Request):
     "One request in one of the three formats."
     path, start, status = request.url.path, time.perf_counter(), 500
@@ -375,6 +382,8 @@ def make_app(server: Server):
     _add_watching_routes(app, server)
     return Guard(app, s.server)
 
+
+# %% ../nbs/62_serving.ipynb #62fd2e70
 def _add_reading_routes(app, server):
     s = server.settings
     @app.post('/v1/messages/count_tokens', response_model=None)
@@ -436,11 +445,13 @@ class Impatient(H11Protocol):
     def _busy(self): return self.cycle is not None and not self.cycle.response_complete
     def _wait(self): self._timer = self.loop.call_later(self.seconds, lambda: None if self._busy() else self.transport.close())
 
+
+# %% ../nbs/62_serving.ipynb #2e8065af
 def uvicorn_server(app, settings) -> uvicorn.Server:
     "The server, not yet started."
     return uvicorn.Server(uvicorn.Config(app, settings.host, settings.port, http=Impatient, ws='none', log_level='warning', access_log=False, server_header=False, limit_concurrency=settings.max_connections, timeout_keep_alive=30, timeout_graceful_shutdown=5))
 
-# %% ../nbs/62_serving.ipynb #2e8065af
+# %% ../nbs/62_serving.ipynb #a96401a6
 @contextlib.contextmanager
 def running(server: Server):
     "A server in a thread of its own; gives its address."
@@ -453,6 +464,8 @@ def running(server: Server):
         try: yield f'http://{settings.host}:{s.getsockname()[1]}'
         finally: web.should_exit = True; thread.join(10)
 
+
+# %% ../nbs/62_serving.ipynb #629e1322
 def open_server(settings: Production, best=None) -> Server:
     "A server for the settings' model; raises `UserError` where it must not be started."
     checked_production(settings)
@@ -469,7 +482,7 @@ def serve(settings: Production, best=None, say=print):
     s = settings.server
     with socket.socket(socket.AF_INET6 if ':' in s.host else socket.AF_INET) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: sock.bind((s.host, s.port))
+        try: sock.bind((s.host, s.port)); sock.listen(128)                     # who comes before the loop runs waits a moment
         except OSError as e: raise UserError(f'cannot listen at {s.host}:{s.port}: {e.strerror}') from None
         at = f"http://{f'[{s.host}]' if ':' in s.host else s.host}:{sock.getsockname()[1]}"
         say(f'{settings.model.name} ({server.model.path}) answers at {at}\n'

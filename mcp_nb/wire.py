@@ -151,6 +151,8 @@ class MessagesBody(_Body):
 
 class CountBody(MessagesBody): max_tokens: int = 1
 
+
+# %% ../nbs/61_wire.ipynb #d92f71b7
 class ChatBody(_Body):
     "OpenAI's Chat Completions."
     messages: list[dict] = Field(min_length=1)
@@ -303,6 +305,8 @@ def messages_body(asked: Asked, reply: Reply) -> dict:
     return dict(id=f'msg_{uuid.uuid4().hex}', type='message', role='assistant', model=asked.model, content=content, container=None, stop_details=None,
                 stop_reason={'end': 'end_turn', 'call': 'tool_use', 'length': 'max_tokens', 'stop': 'stop_sequence'}[reply.ended], stop_sequence=reply.stop, usage=usage)
 
+
+# %% ../nbs/61_wire.ipynb #0d64bfda
 def chat_body(asked: Asked, reply: Reply) -> dict:
     "OpenAI's ChatCompletion."
     calls = [dict(id=f'call_{i}', type='function', function=dict(name=n, arguments=json.dumps(p, ensure_ascii=False))) for i, n, p in reply.calls]
@@ -340,6 +344,8 @@ def messages_stream(body: dict):
     yield say('message_delta', delta=dict(stop_reason=body['stop_reason'], stop_sequence=body['stop_sequence']), usage=body['usage'])
     yield say('message_stop')
 
+
+# %% ../nbs/61_wire.ipynb #7f5034b6
 def chat_stream(body: dict, usage: bool = False):
     "A ChatCompletion as chunks; `usage` adds one with the counts."
     chunk = lambda **more: _event({**{k: body[k] for k in ('id', 'created', 'model', 'service_tier', 'system_fingerprint')}, 'object': 'chat.completion.chunk', **more})

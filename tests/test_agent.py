@@ -9,7 +9,7 @@ from mcp_nb.serving import Server, ServedModel, running
 pytest.importorskip('claude_agent_sdk')
 NOTES = {'notes.txt': 'port = 5000\nhost = alpha\n', 'src/app.py': 'import os\nDEBUG = True\n'}
 TASKS = [dict(tool='Read', say='Read notes.txt', expect={}, seen=['host = alpha']), dict(tool='Write', say='create hello.py with the content print("hi")', expect={'hello.py': 'print("hi")'}), dict(tool='Edit', say='In notes.txt, replace 5000 with 8080', expect={'notes.txt': 'port = 8080\nhost = alpha\n'}),
-         dict(tool='Bash', say='rename notes.txt to old.txt', expect={'notes.txt': None, 'old.txt': NOTES['notes.txt']}), dict(tool='Grep', say='search for DEBUG in src', expect={}, seen=['src/app.py']), dict(tool='Glob', say='find all Python files', expect={}, seen=['src/app.py']),
+         dict(tool='Bash', say='Run mv notes.txt old.txt', expect={'notes.txt': None, 'old.txt': NOTES['notes.txt']}), dict(tool='Grep', say='search for DEBUG in src', expect={}, seen=['src/app.py']), dict(tool='Glob', say='find all Python files', expect={}, seen=['src/app.py']),
          dict(tool='mcp__tickets__list_tickets', tickets=[dict(id=1, title='Login fails', status='open', priority='high', assignee=None, comments=[])], say='list the tickets', expect={}, seen=['Login fails'])]
 
 
