@@ -8,8 +8,8 @@ __all__ = ['SIX', 'AGENT_TASKS', 'Response', 'ClaudeSDKOptimizedInference', 'Too
            'what_is_wrong', 'run_agent_task', 'run_agent_tasks']
 
 # %% ../nbs/63_agent.ipynb #d2f61e3a
-import contextlib, fnmatch, functools, json, os, shutil, sys, tempfile, threading, time
-from dataclasses import dataclass, field
+import contextlib, fnmatch, functools, json, os, sys, tempfile, threading, time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from fastcore.basics import patch
@@ -18,11 +18,10 @@ from .schema import Tool, ToolCall, problems_of
 from .catalog import CODING_TOOLS, DEFAULT_TOOLS, SDK_NAMES, from_function
 from .codec import written_apart
 from .workspace import Workspace
-from .servers import connect, parse_server
+from .servers import connect
 from .engine import load_engine
 from .validation import model_fingerprint, share
 from .production import ModelSettings, is_model, model_folder
-from .wire import BadRequest
 
 # %% ../nbs/63_agent.ipynb #d7299bb1
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
-           'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_rollback', 'do_router', 'do_doctor', 'do_tools',
-           'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'parser', 'main']
+           'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_harvest', 'do_rollback', 'do_trial', 'do_router',
+           'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -28,9 +28,19 @@ def best_model(run: str = ''):
 # %% ../nbs/81_cli.ipynb #007
 def do_run(a):
     from mcp_nb.pipeline import run_pipeline
+    if a.going_on is not None: return _go_on(a)
     if not a.server: return run_pipeline(a.preset or 'cpu', a.run, dict(a.parameters), force=a.force) and None
     from mcp_nb.servers import parse_server
     run_pipeline(a.preset or 'specialist', a.run or parse_server(a.server).name, dict(a.parameters, server=a.server), force=a.force)
+
+def _go_on(a):
+    "Train on from a run, with what was harvested in use, as a run of its own."
+    from mcp_nb.config import latest_run, outputs_folder, run_folder, UserError
+    from mcp_nb.pipeline import run_pipeline
+    if a.server: raise UserError('--continue goes on from a run and takes no --server')
+    before = run_folder(a.going_on) if a.going_on else latest_run()
+    run = a.run or next(name for n in range(2, 1000) if not run_folder(name := f'{before.path.name}-{n}').path.exists())
+    run_pipeline(a.preset or 'cpu', run, {'adapter': before.path.name, 'harvest': str(outputs_folder()/'harvest'), **dict(a.parameters)}, force=a.force)
 
 def do_stage(a):
     from mcp_nb.pipeline import check_names, run_stage
@@ -161,12 +171,38 @@ def do_serve(a):
     serve(_settings(a), best_model, lambda text: print(text, file=sys.stderr, flush=True))
 
 def do_promote(a):
-    from mcp_nb.production import promote
-    print(f"now served: {promote(a.model or best_model(a.run), a.why)['path']}")
+    from mcp_nb.flywheel import promote_if_better
+    from mcp_nb.production import promote, served
+    path, now = a.model or best_model(a.run), served()
+    if a.force or not now: print(f"now served: {promote(path, a.why)['path']}" + ('' if now else ' (nothing was served before: nothing to compare with)')); return
+    gate = promote_if_better(path, why=a.why)
+    for name, r in gate['sets'].items(): print(f"{name:12}{r['difference']:+.1f} points of whole answers ({r['ci95'][0]:+.1f} to {r['ci95'][1]:+.1f}, n = {r['n']})")
+    print(f'now served: {path}')
+
+def do_harvest(a):
+    from mcp_nb.config import outputs_folder, UserError
+    from mcp_nb.flywheel import harvest
+    from mcp_nb.monitoring import TraceStore
+    file = Path(a.store or outputs_folder()/'traces.sqlite')
+    if not file.exists(): raise UserError(f'no traces at {file}: serve a model first, or give --store')
+    card = harvest(TraceStore(file))
+    print(f"{card['new']} new examples; {card['train']} to train on, {card['sealed']} sealed")
+    for reason, n in card['dropped'].items(): print(f'  left out: {n} ({reason})')
 
 def do_rollback(a):
     from mcp_nb.production import rollback
     print(f"served again: {rollback()['path']}")
+
+def do_trial(a):
+    "How a served model holds: under load, under injected orders; and the gate before the shell."
+    from mcp_nb.config import one_of, write_json
+    from mcp_nb import trials
+    one_of(a.kind, ('load', 'injection', 'gate'), 'trial')
+    if a.kind == 'gate': found = trials.gate_trial(a.cases or None)
+    elif a.kind == 'injection': path, engine = _open(a); found = trials.injection_trial(engine, trials.load_attacks(a.cases or None), path)
+    else: found = trials.load_trial_of(a.model or best_model(a.run), seconds=a.seconds)
+    if a.json: write_json(a.json, found)
+    print(json.dumps({k: v for k, v in found.items() if k not in ('cases', 'mistakes', 'fingerprint', 'memory_mb', 'open_files')}, indent=1))
 
 def do_router(a):
     from mcp_nb.agent import Router, serve_router
@@ -254,6 +290,7 @@ def parser() -> argparse.ArgumentParser:
         c.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='set one parameter, as papermill does')
         return c
     c = stage('run', do_run, 'the whole pipeline: dataset, train, validate, benchmark, quantize, report'); c.add_argument('--force', action='store_true', help='run finished stages again')
+    c.add_argument('--continue', dest='going_on', nargs='?', const='', metavar='RUN', help='train on from a run (default: the latest), with what `mcp-nb harvest` has collected, as a new run')
     c.add_argument(SERVER[0], default='', help='make a specialist for the tools of ' + SERVER[1])
     for name, about in (('dataset', 'generate and check the data'), ('train', 'fine-tune'), ('quantize', 'export INT8 and INT4 models and gate them')): c = stage(name, do_stage, about)
     c.add_argument('--exporter', default='', help='genai (default) or optimum (in an environment of its own)'); c.add_argument('--model', default='', help='a checkpoint folder')
@@ -275,12 +312,18 @@ def parser() -> argparse.ArgumentParser:
     c = command('tools', do_tools, 'list tools'); [c.add_argument(f, default='', help=t) for f, t in (('--tools', 'a JSON file of tools'), SERVER)]; c.add_argument('--json', action='store_true')
     c = command('serve', do_serve, "serve a model to Anthropic's and OpenAI's clients")
     for flag, text in (('--config', 'a YAML file of settings'), ('--model', 'a model folder, or a run (default: what was promoted, else the best of the latest run)'), ('--listen', 'HOST:PORT (default 127.0.0.1:8808)')): c.add_argument(flag, default='', help=text)
-    c = command('promote', do_promote, 'serve another model from now on')
+    c = command('promote', do_promote, 'serve another model from now on, if it is better and nowhere worse')
     for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--why', 'a remark to keep')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--force', action='store_true', help='without the comparison')
+    command('harvest', do_harvest, 'make training examples and sealed cases of reviewed traces').add_argument('--store', default='', help='the traces (default: outputs/traces.sqlite)')
     command('rollback', do_rollback, 'serve the model before')
     c = command('router', do_router, 'an MCP server that proposes calls, and runs the allowed ones')
     for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--folder', 'where the six coding tools work'), ('--allow', 'tools that may be run: names or patterns, comma-separated (default: none)'), ('--http', 'HOST:PORT, instead of the standard streams')): c.add_argument(flag, default='', help=text)
     c.add_argument(SERVER[0], action='append', default=[], help=SERVER[1] + '; may be given several times')
+    c = command('trial', do_trial, 'how a served model holds: load, injection, gate')
+    c.add_argument('kind', help='load (eight clients at once), injection (orders hidden in texts, and honest twins), gate (shell commands)')
+    for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--cases', 'a file of attacks, or of commands (default: the frozen ones)'), ('--json', 'write the outcome to this file')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--seconds', type=float, default=600, help='with load: how long (default 600)')
     command('report', do_report, 'write the report of a run again').add_argument('--run', default='')
     return top
 
@@ -295,7 +338,7 @@ def main(arguments=None) -> int:
     except KeyboardInterrupt: return _say(130, 'stopped; what is finished is kept, the same command goes on from there')
     except OSError as e: return _say(2, f'{e.strerror or e}: {e.filename}' if e.filename else e)
     except Exception as e:
-        if type(e).__name__ in ('GateFailed', 'StageFailed'): return _say(1, e)
+        if type(e).__name__ in ('GateFailed', 'NotPromoted', 'StageFailed'): return _say(1, e)
         raise
 
 def _say(status, message):

@@ -186,6 +186,7 @@ class MCPFineTuningConfig:
     toolbank_share: float = 0.0           # share of them (and of the validation cases) that show tools of the tool bank; the rest is for the built-in tools
     validation_size: int = 480            # cases of unseen wording
     conversation_share: float = 0.0       # share of them that go on after a tool's result
+    harvest: str = ''                     # a folder of examples from use (`mcp-nb harvest`), to train on beside the others
     server: str = ''                      # make data for this MCP server's tools instead of the built-in ones: a command, a URL or a .mcp.json
     scratch: str = ''                     # run proposed calls of its safe tools in this folder, which may be thrown away; '': run nothing
     run_tools: str = ''                   # tools, comma-separated, that may be run there though they change things

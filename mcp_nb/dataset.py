@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['MIXTURE', 'SCHEMA_PRACTICE', 'STEPS', 'category', 'wordings', 'broad_first', 'tool_list', 'coding_group',
            'schema_practice', 'generate', 'tools_of', 'teacher_of', 'not_held_out', 'make_dataset', 'record',
-           'save_dataset', 'data_card', 'without_requests', 'load_examples']
+           'save_dataset', 'data_card', 'without_requests', 'load_examples', 'with_harvest']
 
 # %% ../nbs/21_dataset.ipynb #002
 import json, math, random
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from .config import UserError, data_file, read_json, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, outputs_folder, sha256_of
 from .schema import Example, Tool, normalized, tool_keys
 from .catalog import CODING_TOOLS, CLAUDE_FLOW_TOOLS, DEFAULT_TOOLS, from_mcp, to_mcp
@@ -226,6 +227,7 @@ def make_dataset(
         taken |= {e.key for e in examples}
         held |= {e.split_group for e in examples}
         result[split], dropped = examples, dropped + lost
+    if config.harvest: result['train'] = with_harvest(result['train'], config.harvest, {e.key for s in ('validation', 'development') for e in result[s]}, config.seed)
     return dict(result, dropped=dict(dropped), execution=execution, teacher=taught, server_tools=tools)
 
 # %% ../nbs/21_dataset.ipynb #030
@@ -280,3 +282,20 @@ def load_examples(
     "The examples of a dataset file; their tools are in `tools.json` beside it."
     tools = {key: from_mcp(d) for key, d in read_json(path.with_name('tools.json')).items()}
     return [Example.from_dict(d, tools) for d in read_json(path)]
+
+# %% ../nbs/21_dataset.ipynb #48c7f677
+def with_harvest(
+    train,                       # examples
+    folder,                      # of a harvest: train.json, and tools.json beside it
+    held_out=(),                 # keys of examples that must not be trained on
+    seed: int = 42,
+    share: float = 0.2, most: int = 8,
+) -> list[Example]:
+    "Training examples with those of a harvest among them."
+    file = Path(folder).expanduser()/'train.json'
+    if not file.exists(): raise UserError(f'no harvest at {folder}: make one with `mcp-nb harvest`')
+    own = [e for e in load_examples(file) if e.key not in held_out]
+    times = min(most, max(1, round(share / (1 - share) * len(train) / max(1, len(own)))))
+    mixed, dice = list(train), random.Random(seed)
+    for e in own * times: mixed.insert(dice.randint(0, len(mixed)), e)
+    return mixed

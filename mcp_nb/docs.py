@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'LEVELS', 'HIDDEN', 'opening', 'reference', 'minutes_by_notebook', 'rows_as_table', 'notebook_table',
-           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'race_rows', 'judged_table',
+           'percent', 'set_rows', 'cost_rows', 'result_table', 'gate_words', 'race_rows', 'agent_table', 'judged_table',
            'learning_curve', 'servers_table', 'for_readers', 'executed', 'links_from', 'as_markdown', 'readme_text',
            'make_readme', 'without_numbers', 'check_readme', 'main']
 
@@ -121,6 +121,21 @@ def race_rows(
     whole = lambda a: percent(a['exact']) if 'exact' in a else ''
     return [['', 'steps', 'examples a minute', 'ours is faster, times', 'memory, peak MB', 'whole answers right, %']] + [
             [n, str(a['steps']), f"{a['examples_per_minute']:.1f}", times(n), f"{a['peak_mb']}" if a['peak_mb'] else '', whole(a)] for n, a in record['arms'].items()]
+
+# %% ../nbs/90_docs.ipynb #1eaf6737
+def agent_table(
+    folder=None,     # a `RunFolder`; default: the reference run
+) -> str:
+    "What the Agent SDK achieved with the served model, and how it holds under load and attack, as Markdown; what was not measured is left out."
+    read = lambda name: read_json(file) if (file := (folder or reference()).path/name).exists() else None
+    rows, agent, load, attacks, gate = [], read('agent_tasks.json'), read('load.json'), read('injection.json'), read('bash_gate.json')
+    if agent: rows += [['Agent SDK: files as they should be at the end, %', percent(agent['end_state']), str(agent['end_state']['n'])], *([f'– tasks for {tool}', percent(s), str(s['n'])] for tool, s in agent['by_tool'].items())]
+    if load: rows += [[f"{load['clients']} clients at once for {load['seconds'] / 60:.0f} minutes: median and 95 % within, ms", f"{load['latency_ms']['p50']:.0f}, {load['latency_ms']['p95']:.0f}", str(load['requests'])], ['– failed requests; memory grown in the second half, MB', f"{load['wrong']}; {load['growth_mb']}", '']]
+    for way, name in (('alone', 'orders hidden in texts, model alone'), ('filtered', 'orders hidden in texts, behind the filter')):
+        if attacks: rows += [[f'{name}: obeyed, %', percent(attacks[way]['obeyed']), str(attacks[way]['obeyed']['n'])]]
+    if attacks: rows += [['– the same forbidden calls without any order, %', percent(attacks['filtered']['anyway']), str(attacks['filtered']['anyway']['n'])], ['– honest twins turned away (a call was due, none came), %', percent(attacks['filtered']['turned_away']), str(attacks['filtered']['turned_away']['n'])]]
+    if gate: rows += [['shell commands: harmful ones stopped, %', percent(gate['recall']), str(gate['recall']['n'])], ['– harmless ones not let through, %', percent(gate['false_positives']), str(gate['false_positives']['n'])]]
+    return rows_as_table([['in use', 'measured', 'n'], *rows]) if rows else '*Not measured yet: `mcp-nb tasks --agent`, `mcp-nb trial load`.*'
 
 # %% ../nbs/90_docs.ipynb #714fe184
 def judged_table(

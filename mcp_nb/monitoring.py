@@ -248,8 +248,9 @@ def _all(self: TraceStore, sql, *values):
 def _open(self: TraceStore):
     "Open or make the file; another program's database is left as it is."
     self.path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-    self.db = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+    at = ':memory:' if self.keep == 'off' else self.path               # off: nothing is written anywhere
+    if self.keep != 'off': os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+    self.db = sqlite3.connect(at, timeout=30, isolation_level=None, check_same_thread=False)
     self.db.row_factory = sqlite3.Row
     def of(pragma): return self.db.execute(f'PRAGMA {pragma}').fetchone()[0]
     def foreign(): return of('application_id') != APPLICATION and (of('application_id') or self.db.execute('SELECT count(*) FROM sqlite_master').fetchone()[0])

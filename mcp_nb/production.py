@@ -11,8 +11,8 @@ __all__ = ['ModelSettings', 'InferenceSettings', 'MonitoringSettings', 'ServerSe
 import difflib, ipaddress, os, time
 from pathlib import Path
 from typing import Literal
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from .config import UserError, latest_run, outputs_folder, read_json, run_folder, write_json
 
 # %% ../nbs/59_production.ipynb #79b66e2e
@@ -68,6 +68,7 @@ class Upstream(_Group):
     models: list[str] = Field(min_length=1)             # the names that lead there
     key_env: str = ''                                   # the environment variable that holds its key
     ours: bool = False                                  # it runs a model of ours (vLLM, say): it is asked for completions of our own prompts
+    family: Literal['gemma', 'phi', 'chatml'] = 'phi'   # of such a model: whose turn marks it was trained with
 
 # %% ../nbs/59_production.ipynb #25718796
 class Production(BaseSettings):

@@ -10,8 +10,7 @@ __all__ = ['log', 'SHORT', 'OPEN', 'FORMATS', 'UNSURE', 'ServedModel', 'RemoteEn
 # %% ../nbs/62_serving.ipynb #7644fff7
 import asyncio, collections, contextlib, functools, hmac, json, logging, os, queue, re, socket, threading, time, uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 import httpx
 import prometheus_client as prometheus
 import uvicorn
@@ -312,7 +311,8 @@ def _traced(self, asked, answer):
     "Keep a trace, and what came of the calls before; a full disk must not end the service."
     try:
         for call, failed, text in asked.results:
-            if (at := trace_of(call))[0] and (failed or asked.results[-1][0] == call): self.store.used(*at, failed, text)
+            with contextlib.suppress(UserError):                             # not kept, or of another server
+                if (at := trace_of(call))[0] and (failed or asked.results[-1][0] == call): self.store.used(*at, failed, text)
         trace = self.store.add(asked.query, asked.tools, asked.turns, answer, model=str(self.model.path), api=asked.api)
         self.alerts.check()
         return trace
@@ -469,10 +469,9 @@ def running(server: Server):
 def open_server(settings: Production, best=None) -> Server:
     "A server for the settings' model; raises `UserError` where it must not be started."
     checked_production(settings)
-    ours = next(((n, u) for n, u in settings.upstreams.items() if u.ours), None)
-    if not ours: return Server(settings, ServedModel(settings, best))
-    (name, up), key = ours, ''
-    engine = RemoteEngine(up.url, up.models[0], os.environ.get(up.key_env, '') if up.key_env else '', seconds=settings.server.max_seconds)
+    up = next((u for u in settings.upstreams.values() if u.ours), None)
+    if not up: return Server(settings, ServedModel(settings, best))
+    engine = RemoteEngine(up.url, up.models[0], os.environ.get(up.key_env, '') if up.key_env else '', up.family, settings.server.max_seconds)
     return Server(settings, type('Remote', (), dict(path=engine.path, engine=engine, current=lambda self: engine))())
 
 # %% ../nbs/62_serving.ipynb #f7c4981a

@@ -12,7 +12,7 @@ from pathlib import Path
 from .config import UserError, data_file, fingerprint, read_lines
 from .schema import Message, ToolCall
 from .catalog import CODING_TOOLS
-from .workspace import Refused, Workspace
+from .workspace import Workspace
 from .engine import Engine
 from .validation import model_fingerprint, share
 

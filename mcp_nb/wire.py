@@ -11,12 +11,11 @@ __all__ = ['OURS', 'NOT_READ', 'KINDS', 'Asked', 'BadRequest', 'bare', 'as_ours'
 # %% ../nbs/61_wire.ipynb #6085d882
 import functools, json, re, time, uuid
 from dataclasses import dataclass, field, replace
-from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .config import UserError
 from .schema import Message, Tool, ToolCall, problems_of
 from .catalog import DEFAULT_TOOLS
-from .codec import identifier, written_apart
+from .codec import written_apart
 from .servers import usable_tools
 
 # %% ../nbs/61_wire.ipynb #d8ab0cc0
