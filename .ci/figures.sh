@@ -3,11 +3,13 @@
 #   .ci/figures.sh general        the general run: four hours, most of it training
 #   .ci/figures.sh default        what ./run_finetuning.sh does: 20 minutes
 #   .ci/figures.sh specialists    one run for each of four real MCP servers: an hour (needs npx and uvx)
+#   .ci/figures.sh in_use         the Agent SDK's tasks, load, attacks and the shell's gate, with the default run's INT8 model: 15 minutes
+#   .ci/figures.sh flywheel       a planted fault, served, corrected, harvested, trained away: a quarter of an hour
 #   .ci/figures.sh judges         the Berkeley leaderboard and the tasks, by the general run's INT8 model: half an hour
 # Each may be stopped and started again. `just docs` then writes the figures into README.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case "${1:-}" in general|default|specialists|judges) ;; *) sed -n '2,7s/^# \{0,1\}//p' .ci/figures.sh >&2; exit 2 ;; esac
+case "${1:-}" in general|default|specialists|in_use|flywheel|judges) ;; *) sed -n '2,9s/^# \{0,1\}//p' .ci/figures.sh >&2; exit 2 ;; esac
 source .ci/setup.sh
 nb=.venv/bin/mcp-nb
 
@@ -44,13 +46,23 @@ without_failures() {
   .venv/bin/python - "$1" <<'END'
 import json, sys
 record = json.load(open(sys.argv[1]))
-record.pop('failures', None)
-[[task.pop(k) for k in set(task) - {'id', 'right', 'stopped'}] for task in record.get('tasks', ())]
+record.pop('failures', None); record.pop('mistakes', None)
+[[task.pop(k) for k in set(task) - {'id', 'right', 'stopped', 'tool', 'seconds'}] for task in record.get('tasks', ())]
 for engine in record.get('engines', {}).values(): [scores.pop('failures', None) for scores in engine['scores'].values()]
 [scores.pop('failures', None) for scores in record.get('sets', {}).values()]
 open(sys.argv[1], 'w').write(json.dumps(record, indent=1))
 END
 }
+
+in_use() {
+  "$nb" tasks --agent --run cpu --json outputs/reference/agent_tasks.json
+  "$nb" trial injection --run cpu --json outputs/reference/injection.json
+  "$nb" trial gate --json outputs/reference/bash_gate.json
+  "$nb" trial load --run cpu --json outputs/reference/load.json
+  without_failures outputs/reference/agent_tasks.json; without_failures outputs/reference/bash_gate.json
+}
+
+flywheel() { MCP_NB_OUTPUTS="${MCP_NB_OUTPUTS:-$PWD/outputs/flywheel}" .venv/bin/python .ci/flywheel.py; }
 
 specialists() {
   scratch=/tmp/mcp_nb_scratch             # always the same: another name would be another server, and a stopped run would begin anew

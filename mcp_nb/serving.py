@@ -26,7 +26,7 @@ from .codec import FAMILIES
 from .engine import Answer, Engine, load_engine, make_answer
 from .production import Production, checked_production, model_folder, served_file
 from .monitoring import Alerts, TraceStore, dashboard_page
-from .wire import BadRequest, chat_body, chat_stream, error_body, from_chat, from_messages, from_responses, messages_body, messages_stream, reply_to, responses_body, responses_stream, trace_of
+from .wire import BadRequest, chat_body, chat_stream, error_body, from_chat, from_messages, from_responses, messages_body, messages_stream, reply_to, responses_body, responses_stream, seen_name, trace_of
 
 # %% ../nbs/62_serving.ipynb #27a0e811
 log = logging.getLogger('mcp_nb.serving')
@@ -411,6 +411,12 @@ def _add_reading_routes(app, server):
         return JSONResponse(dict(id=name, object='response.deleted', deleted=True))
 
 # %% ../nbs/62_serving.ipynb #cc7546db
+def _told(store, trace, d):
+    "Keep what a client says of an answer, whose tools it knows by its own names."
+    known = {t['name'] for t in store.get(trace)['tools']} if d.get('calls') else ()
+    calls = None if d.get('calls') is None else [ToolCall(seen_name(str(c.get('tool_name')), known), c.get('parameters') or {}) for c in d['calls']]
+    store.feedback(trace, str(d.get('verdict')), calls=calls, reply=d.get('reply'), note=str(d.get('note') or ''))
+
 def _add_watching_routes(app, server):
     s = server.settings
     @app.get('/healthz', response_model=None)
@@ -425,11 +431,11 @@ def _add_watching_routes(app, server):
     async def dashboard(): return HTMLResponse(await asyncio.to_thread(dashboard_page, server.store), headers={'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:"})
     @app.post('/v1/feedback', response_model=None)
     async def feedback(request: Request):
-        "What was right, wrong, corrected or refused: {id, verdict, calls: [{tool_name, parameters}], reply, note}; the id is a call's or a trace's."
+        "What was right, wrong, corrected or refused: {id, verdict, calls: [{tool_name, parameters}], reply, note}; the id is an answer's, a call's or a trace's."
         d = await json_body(request, s.server)
         if not isinstance(d.get('id'), str) or not isinstance(d.get('calls') or [], list): raise BadRequest('id: the id of a call is needed')
-        calls = None if d.get('calls') is None else [ToolCall(str(c.get('tool_name')), c.get('parameters') or {}) if isinstance(c, dict) else ToolCall('') for c in d['calls']]
-        await asyncio.to_thread(server.store.feedback, trace_of(d['id'])[0] or d['id'], str(d.get('verdict')), calls=calls, reply=d.get('reply'), note=str(d.get('note') or ''))
+        if not all(isinstance(c, dict) and isinstance(c.get('parameters') or {}, dict) for c in d.get('calls') or ()): raise BadRequest('calls: each needs a tool_name and parameters')
+        await asyncio.to_thread(_told, server.store, trace_of(d['id'])[0] or d['id'], d)
         return JSONResponse(dict(ok=True))
 
 # %% ../nbs/62_serving.ipynb #cced9147
