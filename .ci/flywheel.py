@@ -13,7 +13,7 @@ from mcp_nb.schema import ToolCall, tool_keys
 from mcp_nb.serving import ServedModel, Server, running
 from mcp_nb.validation import case_set, example_case, judge, share
 
-SIZES = ('-p', 'dataset_size', '240', '-p', 'validation_size', '48', '-p', 'validation_frequency', '1000')
+SIZES = ('-p', 'dataset_size', '240', '-p', 'validation_size', '48')
 
 
 def mcp_nb(*arguments, allowed=(0,)):
@@ -23,7 +23,9 @@ def mcp_nb(*arguments, allowed=(0,)):
     return done.returncode, (done.stdout + done.stderr).strip()
 
 def trained(run, *more):
-    for stage in ('dataset', 'train'): mcp_nb(stage, '--preset', 'cpu', '--run', run, *SIZES, *more)
+    "The dataset's part and the training's part of what was given, and the model."
+    given = dict(zip(more[1::3], more[2::3]))
+    for stage, names in (('dataset', ('harvest',)), ('train', ('adapter',))): mcp_nb(stage, '--preset', 'cpu', '--run', run, *SIZES, *(x for k in names if k in given for x in ('-p', k, given[k])))
     return run_folder(run).final_model
 
 def planted(folder):
