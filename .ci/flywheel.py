@@ -70,7 +70,7 @@ def main():
         found['harvest'] = mcp_nb('harvest')[1].splitlines()[0]
         better = trained('weak-2', '-p', 'adapter', 'weak', '-p', 'harvest', top/'harvest')
         status, said = mcp_nb('promote', '--model', better, allowed=(0, 1))
-        found['gate'] = dict(passed=status == 0, said=said.splitlines()[-4:], record=json.loads((top/'harvest'/'gate.json').read_text()))
+        found['gate'] = dict(passed=status == 0, said=[line for line in said.splitlines() if ' points ' in line], record={k: v for k, v in json.loads((top/'harvest'/'gate.json').read_text()).items() if k not in ('old', 'new')})
         server.model.current(); time.sleep(1)
         while server.model.swapping: time.sleep(.2)
         found['served_after'] = Path(server.model.path).parent.parent.name
