@@ -207,8 +207,9 @@ class TraceStore:
         most: int = 200_000,     # traces kept
         days: float = 90,        # days that a trace is kept
         low: float = 0.5,        # an answer of less confidence counts as unsure
+        failures: bool = True,   # with 'sampled': keep every failed and unsure one
     ):
-        self.path, self.keep, self.sample, self.redact, self.most, self.days, self.low = Path(path), one_of(keep, KEEP, 'keep'), sample, redact, most, days, low
+        self.path, self.keep, self.sample, self.redact, self.most, self.days, self.low, self.failures = Path(path), one_of(keep, KEEP, 'keep'), sample, redact, most, days, low, failures
         if not 0 <= sample <= 1: raise UserError(f'sample must lie between 0 and 1, not {sample}')
         self.lock, self.clock, self.waiting, self.lists, self.added = threading.RLock(), time.time, OrderedDict(), {}, 0
         with self._saying(): self._open()
@@ -316,7 +317,7 @@ def add(self: TraceStore,
     "Write down one answered request; it is committed when this returns."
     tools, id, outcome = tuple(tools), secrets.token_hex(8), outcome_of(answer, self.low)
     row = (id, self.clock(), _plain(model), _plain(api), tool_of(answer, tools), outcome, answer.confidence, answer.latency_ms if latency_ms is None else latency_ms, answer.tokens)
-    kept = self.keep == 'full' or self.keep == 'sampled' and (outcome != 'good' or bucket(id) < self.sample)
+    kept = self.keep == 'full' or self.keep == 'sampled' and (self.failures and outcome != 'good' or bucket(id) < self.sample)
     words = self._words(query, tools, turns, answer) if kept else None
     with self._writing() as db:
         seq = db.execute('INSERT INTO traces (id, time, model, api, tool, outcome, confidence, latency_ms, tokens) VALUES (?,?,?,?,?,?,?,?,?)', row).lastrowid

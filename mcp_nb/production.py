@@ -12,7 +12,7 @@ import difflib, ipaddress, os, time
 from pathlib import Path
 from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from .config import UserError, latest_run, outputs_folder, read_json, run_folder, write_json
 
 # %% ../nbs/59_production.ipynb #79b66e2e
@@ -110,6 +110,7 @@ def load_production(
         if not isinstance(given, dict): raise UserError(f"{path}: expected groups such as 'model:' and 'server:', found {type(given).__name__}")
     try: found = Production(**given)
     except ValidationError as e: raise UserError(_line(e, where)) from None
+    except SettingsError as e: raise UserError(f'the environment: {str(e).split(" from source")[0]}: a group takes JSON; for one setting, write MCP_NB_SERVER__PORT=8080, with two underscores') from None
     try: return found.model_copy(update={g: type(getattr(found, g))(**{**getattr(found, g).model_dump(), **{k: v for k, v in values.items() if v not in ('', None)}}) for g, values in groups.items()})
     except ValidationError as e: raise UserError(_line(e, 'the command line')) from None
 

@@ -273,7 +273,7 @@ class Server:
     def __init__(self, settings: Production, model, store=None):
         self.settings, self.model, self.metrics = settings, model, Metrics()
         m = settings.monitoring
-        self.store = store if store is not None else TraceStore(m.store or outputs_folder()/'traces.sqlite', keep=m.traces if m.track_tool_accuracy else 'off', sample=m.sample, redact=m.redact, days=m.days)
+        self.store = store if store is not None else TraceStore(m.store or outputs_folder()/'traces.sqlite', keep=m.traces if m.track_tool_accuracy else 'off', sample=m.sample, redact=m.redact, days=m.days, failures=m.log_failed_calls)
         self.alerts = Alerts(self.store, threshold=m.alert_threshold, webhook=m.webhook)
         self.asker, self.responses = Asker(model, settings), collections.OrderedDict()
         self.upstreams = {name: up for up in settings.upstreams.values() if not up.ours for name in up.models}
