@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from fastcore.basics import patch
-from .config import UserError, data_file, fingerprint, one_of, read_lines
+from .config import UserError, data_file, fingerprint, one_of, read_lines, share
 from .schema import Tool, ToolCall, problems_of
 from .catalog import CODING_TOOLS, DEFAULT_TOOLS, SDK_NAMES, from_function
 from .codec import written_apart
 from .workspace import Workspace
 from .servers import connect
 from .engine import load_engine
-from .validation import model_fingerprint, share
+from .validation import model_fingerprint
 from .production import ModelSettings, is_model, model_folder
 
 # %% ../nbs/63_agent.ipynb #d7299bb1

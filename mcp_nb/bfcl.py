@@ -9,10 +9,10 @@ __all__ = ['CATEGORIES', 'OTHERS', 'bfcl_data', 'read_category', 'as_tool', 'as_
 # %% ../nbs/43_bfcl.ipynb #002
 import importlib.util, json, sys, types
 from pathlib import Path
-from .config import UserError, fingerprint, one_of
+from .config import UserError, fingerprint, one_of, share
 from .schema import Tool, bucket
 from .engine import Answer, Engine
-from .validation import Case, collect_answers, model_fingerprint, share
+from .validation import Case, collect_answers, model_fingerprint
 
 # %% ../nbs/43_bfcl.ipynb #005
 CATEGORIES = {'simple': 'simple_python', **{c: c for c in ('multiple', 'parallel', 'parallel_multiple', 'live_simple', 'live_multiple', 'live_parallel', 'irrelevance', 'live_irrelevance', 'live_relevance')}}

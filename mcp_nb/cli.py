@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
-           'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_harvest', 'do_rollback', 'do_trial', 'do_router',
-           'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'parser', 'main']
+           'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback', 'do_trial',
+           'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -167,6 +167,10 @@ def _settings(a):
     return load_production(a.config, model=dict(path=a.model), server=dict(host=host.strip('[]'), port=int(port) if port else None))
 
 def do_serve(a):
+    if a.example is not None:
+        from mcp_nb.config import one_of
+        from mcp_nb.production import examples
+        found = examples(); print(found[one_of(a.example, found, 'example')], end=''); return
     from mcp_nb.serving import serve
     serve(_settings(a), best_model, lambda text: print(text, file=sys.stderr, flush=True))
 
@@ -179,13 +183,21 @@ def do_promote(a):
     for name, r in gate['sets'].items(): print(f"{name:12}{r['difference']:+.1f} points of whole answers ({r['ci95'][0]:+.1f} to {r['ci95'][1]:+.1f}, n = {r['n']})")
     print(f'now served: {path}')
 
-def do_harvest(a):
+def _traces(a):
     from mcp_nb.config import outputs_folder, UserError
-    from mcp_nb.flywheel import harvest
     from mcp_nb.monitoring import TraceStore
     file = Path(a.store or outputs_folder()/'traces.sqlite')
     if not file.exists(): raise UserError(f'no traces at {file}: serve a model first, or give --store')
-    card = harvest(TraceStore(file))
+    return TraceStore(file)
+
+def do_review(a):
+    from mcp_nb.flywheel import review
+    done = review(_traces(a), most=a.most)
+    print(', '.join(f'{n} {verdict}' for verdict, n in done.items()) or 'nothing was judged', '- `mcp-nb harvest` makes examples of what was right and corrected' if {'right', 'corrected'} & done.keys() else '')
+
+def do_harvest(a):
+    from mcp_nb.flywheel import harvest
+    card = harvest(_traces(a))
     print(f"{card['new']} new examples; {card['train']} to train on, {card['sealed']} sealed")
     for reason, n in card['dropped'].items(): print(f'  left out: {n} ({reason})')
 
@@ -312,10 +324,13 @@ def parser() -> argparse.ArgumentParser:
     c = command('tools', do_tools, 'list tools'); [c.add_argument(f, default='', help=t) for f, t in (('--tools', 'a JSON file of tools'), SERVER)]; c.add_argument('--json', action='store_true')
     c = command('serve', do_serve, "serve a model to Anthropic's and OpenAI's clients")
     for flag, text in (('--config', 'a YAML file of settings'), ('--model', 'a model folder, or a run (default: what was promoted, else the best of the latest run)'), ('--listen', 'HOST:PORT (default 127.0.0.1:8808)')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--example', metavar='NAME', help='print an example of settings: laptop, network, watched, vllm or upstream')
     c = command('promote', do_promote, 'serve another model from now on, if it is better and nowhere worse')
     for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--why', 'a remark to keep')): c.add_argument(flag, default='', help=text)
     c.add_argument('--force', action='store_true', help='without the comparison')
     command('harvest', do_harvest, 'make training examples and sealed cases of reviewed traces').add_argument('--store', default='', help='the traces (default: outputs/traces.sqlite)')
+    c = command('review', do_review, 'look through failed and unsure calls, and say what was right')
+    c.add_argument('--store', default='', help='the traces (default: outputs/traces.sqlite)'); c.add_argument('--most', type=int, default=50, help='how many at most (default 50)')
     command('rollback', do_rollback, 'serve the model before')
     c = command('router', do_router, 'an MCP server that proposes calls, and runs the allowed ones')
     for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--folder', 'where the six coding tools work'), ('--allow', 'tools that may be run: names or patterns, comma-separated (default: none)'), ('--http', 'HOST:PORT, instead of the standard streams')): c.add_argument(flag, default='', help=text)

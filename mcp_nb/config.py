@@ -6,10 +6,10 @@
 __all__ = ['CPU_BASE', 'PRESETS', 'LIBRARIES', 'UserError', 'one_of', 'write_text', 'complete_folder', 'write_json', 'read_json',
            'data_file', 'read_lines', 'project_root', 'cache_folder', 'RunFolder', 'outputs_folder', 'run_folder',
            'latest_run', 'MCPFineTuningConfig', 'make_config', 'set_seeds', 'sha256_of', 'library_versions',
-           'fingerprint', 'machine', 'fitting_preset', 'doctor']
+           'fingerprint', 'wilson', 'share', 'machine', 'fitting_preset', 'doctor']
 
 # %% ../nbs/00_config.ipynb #002
-import contextlib, hashlib, importlib.metadata, importlib.resources, importlib.util, json, os, platform, random, shutil, sys, tempfile
+import contextlib, hashlib, importlib.metadata, importlib.resources, importlib.util, json, math, os, platform, random, shutil, sys, tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -258,8 +258,9 @@ def set_seeds(
 # %% ../nbs/00_config.ipynb #035
 def sha256_of(
     *paths,          # files or folders
-) -> str:            # 16 hexadecimal digits
-    "A short SHA-256 of the content of files; folders are walked in name order."
+    digits: int = 16,
+) -> str:            # hexadecimal digits; 64 are the whole of it
+    "A SHA-256 of the content of files; folders are walked in name order."
     digest = hashlib.sha256()
     for path in map(Path, paths):
         for file in sorted(path.rglob('*')) if path.is_dir() else [path]:
@@ -267,7 +268,7 @@ def sha256_of(
             digest.update(file.name.encode())
             with file.open('rb') as f:
                 while block := f.read(1 << 20): digest.update(block)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:digits]
 
 # %% ../nbs/00_config.ipynb #037
 LIBRARIES = ('torch', 'transformers', 'trl', 'peft', 'datasets', 'accelerate', 'onnxruntime', 'onnxruntime-genai', 'papermill')
@@ -285,6 +286,19 @@ def fingerprint(
     "What a result came from: the given parts, the code and data of this package, and the library versions."
     code = [p for p in sorted(Path(importlib.util.find_spec('mcp_nb').origin).parent.glob('*.py'))]
     return dict(parts, code=sha256_of(*code), python=platform.python_version(), versions=library_versions())
+
+# %% ../nbs/00_config.ipynb #430a2be8
+def wilson(right: int, n: int, z: float = 1.96) -> list[float]:
+    "Wilson's 95 % interval of a share."
+    if n == 0: return [0.0, 1.0]
+    p, d = right / n, 1 + z * z / n
+    middle, half = (p + z * z / (2 * n)) / d, z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d
+    return [round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)]
+
+def share(flags) -> dict:
+    "A share with its n and interval."
+    flags = list(flags)
+    return dict(value=round(sum(flags) / len(flags), 4) if flags else None, n=len(flags), ci95=wilson(sum(flags), len(flags)))
 
 # %% ../nbs/00_config.ipynb #040
 def machine() -> dict:

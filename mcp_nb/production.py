@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ModelSettings', 'InferenceSettings', 'MonitoringSettings', 'ServerSettings', 'Upstream', 'Production',
-           'load_production', 'checked_production', 'served_file', 'served', 'promote', 'rollback', 'is_model',
-           'model_folder']
+           'load_production', 'examples', 'checked_production', 'served_file', 'served', 'promote', 'rollback',
+           'checked_model', 'is_model', 'model_folder']
 
 # %% ../nbs/59_production.ipynb #74e48850
 import difflib, ipaddress, os, time
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
-from .config import UserError, latest_run, outputs_folder, read_json, run_folder, write_json
+from .config import UserError, data_file, latest_run, outputs_folder, read_json, run_folder, sha256_of, write_json
 
 # %% ../nbs/59_production.ipynb #79b66e2e
 class _Group(BaseModel): model_config = ConfigDict(extra='forbid', protected_namespaces=())
@@ -114,6 +114,11 @@ def load_production(
     try: return found.model_copy(update={g: type(getattr(found, g))(**{**getattr(found, g).model_dump(), **{k: v for k, v in values.items() if v not in ('', None)}}) for g, values in groups.items()})
     except ValidationError as e: raise UserError(_line(e, 'the command line')) from None
 
+# %% ../nbs/59_production.ipynb #f33fd402
+def examples() -> dict[str, str]:
+    "The examples of settings: name -> YAML text."
+    return {f.name.removesuffix('.yaml'): f.read_text(encoding='utf-8') for f in sorted(data_file('production').iterdir(), key=lambda f: f.name) if f.name.endswith('.yaml')}
+
 # %% ../nbs/59_production.ipynb #912b07b4
 def checked_production(p: Production) -> Production:
     "The settings, or a `UserError` where they must not be served."
@@ -129,7 +134,7 @@ def checked_production(p: Production) -> Production:
 def served_file(file='') -> Path: return Path(file or outputs_folder()/'served.json')
 
 def served(file='') -> list[dict]:
-    "What was promoted, the oldest first: dicts with 'path', 'time', 'why'."
+    "What was promoted, the oldest first: dicts with 'path', 'time', 'why', 'sha256'."
     at = served_file(file)
     found = read_json(at) if at.exists() else []
     if not isinstance(found, list) or not all(isinstance(d, dict) and isinstance(d.get('path'), str) for d in found): raise UserError(f'{at} should be a list of models: delete it, and promote one anew')
@@ -139,7 +144,7 @@ def promote(path, why: str = '', file='') -> dict:
     "Serve another model from now on."
     path = Path(path).expanduser().resolve()
     if not is_model(path): raise UserError(f'{path} holds no model: neither config.json nor genai_config.json is there')
-    entry = dict(path=str(path), time=time.time(), why=why)
+    entry = dict(path=str(path), time=time.time(), why=why, sha256=sha256_of(path, digits=64))
     write_json(served_file(file), [*served(file), entry][-50:])
     return entry
 
@@ -148,6 +153,13 @@ def rollback(file='') -> dict:
     if len(found := served(file)) < 2: raise UserError('there is no model to roll back to: `mcp-nb promote` has been used ' + ('once' if found else 'never'))
     write_json(served_file(file), found[:-1])
     return found[-2]
+
+# %% ../nbs/59_production.ipynb #c35f68fe
+def checked_model(path, file='') -> Path:
+    "A model's folder, unless it was promoted and has changed since: then a `UserError`."
+    pinned = next((e['sha256'] for e in reversed(served(file)) if e['path'] == str(path) and e.get('sha256')), None)
+    if pinned and sha256_of(path, digits=64) != pinned: raise UserError(f'{path} has changed since it was promoted: promote it again if that was you, else do not use it')
+    return Path(path)
 
 # %% ../nbs/59_production.ipynb #05a1a2a1
 def is_model(path) -> bool: return (Path(path)/'genai_config.json').exists() or (Path(path)/'config.json').exists()

@@ -11,13 +11,13 @@ import importlib.util, random, statistics, sys
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
-from .config import UserError, fingerprint, write_json
+from .config import UserError, fingerprint, write_json, share
 from .catalog import DEFAULT_TOOLS
 from .codec import identifier
 from .toolbank import servers
 from .models import encode
 from .engine import Engine, cores, load_engine
-from .validation import case_set, model_fingerprint, percentiles, share
+from .validation import case_set, model_fingerprint, percentiles
 from .benchmark import ratio_of_medians, sample_first
 from .peers import processor_name
 

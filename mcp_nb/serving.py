@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['log', 'SHORT', 'OPEN', 'FORMATS', 'UNSURE', 'ServedModel', 'RemoteEngine', 'Job', 'Asker', 'fitted', 'host_of',
-           'refusal', 'Guard', 'json_body', 'Metrics', 'Server', 'make_app', 'Impatient', 'uvicorn_server', 'running',
-           'open_server', 'serve']
+           'refusal', 'Guard', 'json_body', 'Metrics', 'Server', 'make_app', 'trained_mix', 'Impatient',
+           'uvicorn_server', 'running', 'open_server', 'serve']
 
 # %% ../nbs/62_serving.ipynb #7644fff7
 import asyncio, collections, contextlib, functools, hmac, json, logging, os, queue, re, socket, threading, time, uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 import httpx
 import prometheus_client as prometheus
 import uvicorn
@@ -24,8 +25,8 @@ from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS
 from .codec import FAMILIES
 from .engine import Answer, Engine, load_engine, make_answer
-from .production import Production, checked_production, model_folder, served_file
-from .monitoring import Alerts, TraceStore, dashboard_page
+from .production import Production, checked_model, checked_production, model_folder, served_file
+from .monitoring import Alerts, TraceStore, dashboard_page, training_mix
 from .wire import BadRequest, chat_body, chat_stream, error_body, from_chat, from_messages, from_responses, messages_body, messages_stream, reply_to, responses_body, responses_stream, seen_name, trace_of
 
 # %% ../nbs/62_serving.ipynb #27a0e811
@@ -37,7 +38,7 @@ class ServedModel:
         self.settings, self.best, self.file, self.swapping, self.problem = settings, best, served_file(file), None, ''
         self.open_model = open_model or functools.partial(_open, settings.model)
         self.path, self.seen, self.since = str(model_folder(settings.model, best, self.file)), self._stamp(), time.time()
-        self.engine = self.open_model(self.path)
+        self.engine = self.open_model(str(checked_model(self.path, self.file)))
 
     def _stamp(self):
         try: at = self.file.stat(); return at.st_mtime_ns, at.st_size, at.st_ino
@@ -53,7 +54,7 @@ class ServedModel:
     def _swap(self):
         try:
             path = str(model_folder(self.settings.model, self.best, self.file))
-            if path != self.path: self.engine, self.path, self.since = self.open_model(path), path, time.time(); log.warning('now serving %s', path)
+            if path != self.path: self.engine, self.path, self.since = self.open_model(str(checked_model(path, self.file))), path, time.time(); log.warning('now serving %s', path)
             self.problem = ''
         except Exception as e: self.problem = f'{e}'; log.error('not served: %s; %s goes on', e, self.path)
         finally: self.swapping = None
@@ -282,7 +283,7 @@ class Server:
 
 # %% ../nbs/62_serving.ipynb #4237636d
 async def _reply(self, path, body, request=None):
-    "(asked, reply's body) for a request in the format of its path."
+    "(asked, reply's body, headers about it) for a request in the format of its path."
     api, read, write, _ = FORMATS[path]
     asked = read(body, self._before(body)) if api == 'responses' else read(body)
     leave = asyncio.ensure_future(_left(request)) if request else None
@@ -298,7 +299,8 @@ async def _reply(self, path, body, request=None):
     self.metrics.answered(answer, reply)
     out = write(asked, reply)
     if api == 'responses': self._keep(asked, out)
-    return asked, out
+    about = {'x-mcp-nb-trace': trace, **({} if answer.confidence is None else {'x-mcp-nb-confidence': f'{answer.confidence:.4f}'})}
+    return asked, out, about
 
 Server.answer = _reply
 
@@ -352,11 +354,11 @@ async def _handle(self, request: Request):
     try:
         body = await json_body(request, self.settings.server)
         if isinstance(body.get('model'), str) and body['model'] in self.upstreams: found = await self._forward(request, body, self.upstreams[body['model']]); status = found.status_code; return found
-        asked, out = await self.answer(path, body, request)
+        asked, out, about = await self.answer(path, body, request)
         status = 200
-        if not asked.stream: return JSONResponse(out)
+        if not asked.stream: return JSONResponse(out, headers=about)
         events = stream(out, isinstance(more := body.get('stream_options'), dict) and bool(more.get('include_usage'))) if api == 'chat' else stream(out)
-        return StreamingResponse(_async(events), media_type='text/event-stream')
+        return StreamingResponse(_async(events), media_type='text/event-stream', headers=about)
     except BadRequest as e:
         status = e.status
         return JSONResponse(error_body(path, status, str(e)), status, {'retry-after': '1'} if status == 429 else None)
@@ -411,6 +413,19 @@ def _add_reading_routes(app, server):
         return JSONResponse(dict(id=name, object='response.deleted', deleted=True))
 
 # %% ../nbs/62_serving.ipynb #cc7546db
+def trained_mix(
+    path,                                # a model's folder, in a run's or elsewhere
+):                                       # tool -> how often it was called in training; None: not known
+    "What the model of a folder was trained to call."
+    for folder in list(Path(path).parents)[:3]:
+        if (file := folder/'data'/'mcp_tools_dataset.json').is_file(): return _mix(str(file), file.stat().st_mtime_ns)
+
+@functools.lru_cache(4)
+def _mix(file, changed):
+    try: return training_mix(file)
+    except UserError as e: log.warning('no drift is shown: %s', e)
+
+# %% ../nbs/62_serving.ipynb #176969a4
 def _told(store, trace, d):
     "Keep what a client says of an answer, whose tools it knows by its own names."
     known = {t['name'] for t in store.get(trace)['tools']} if d.get('calls') else ()
@@ -428,7 +443,7 @@ def _add_watching_routes(app, server):
     @app.get('/metrics', response_model=None)
     async def metrics(): return Response(prometheus.generate_latest(server.metrics.registry), media_type=prometheus.CONTENT_TYPE_LATEST)
     @app.get('/dashboard', response_model=None)
-    async def dashboard(): return HTMLResponse(await asyncio.to_thread(dashboard_page, server.store), headers={'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:"})
+    async def dashboard(): return HTMLResponse(await asyncio.to_thread(lambda: dashboard_page(server.store, trained_mix(server.model.path))), headers={'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:"})
     @app.post('/v1/feedback', response_model=None)
     async def feedback(request: Request):
         "What was right, wrong, corrected or refused: {id, verdict, calls: [{tool_name, parameters}], reply, note}; the id is an answer's, a call's or a trace's."
@@ -440,14 +455,17 @@ def _add_watching_routes(app, server):
 
 # %% ../nbs/62_serving.ipynb #cced9147
 class Impatient(H11Protocol):
-    "uvicorn's HTTP protocol, which does not wait for headers without end."
-    seconds = 15.0
-    def connection_made(self, transport): super().connection_made(transport); self._wait()
-    def connection_lost(self, exc): self._timer.cancel(); super().connection_lost(exc)
+    "uvicorn's HTTP protocol, which waits neither for headers nor for readers without end."
+    seconds, unread = 15.0, 60.0
+    def connection_made(self, transport): self._late = None; super().connection_made(transport); transport.set_write_buffer_limits(high=0); self._wait()
+    def connection_lost(self, exc): self._timer.cancel(); self._taken(); super().connection_lost(exc)
     def data_received(self, data):
         super().data_received(data)
         if self._busy(): self._timer.cancel()
         elif self._timer.cancelled(): self._wait()
+    def pause_writing(self): super().pause_writing(); self._taken(); self._late = self.loop.call_later(self.unread, self.transport.abort)
+    def resume_writing(self): super().resume_writing(); self._taken()
+    def _taken(self): self._late = self._late and self._late.cancel()
     def _busy(self): return self.cycle is not None and not self.cycle.response_complete
     def _wait(self): self._timer = self.loop.call_later(self.seconds, lambda: None if self._busy() else self.transport.close())
 
@@ -458,11 +476,15 @@ def uvicorn_server(app, settings) -> uvicorn.Server:
     return uvicorn.Server(uvicorn.Config(app, settings.host, settings.port, http=Impatient, ws='none', log_level='warning', access_log=False, server_header=False, limit_concurrency=settings.max_connections, timeout_keep_alive=30, timeout_graceful_shutdown=5))
 
 # %% ../nbs/62_serving.ipynb #a96401a6
+def _socket(s):
+    "A socket for the address of the settings."
+    return socket.socket(socket.AF_INET6 if ':' in s.host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
 @contextlib.contextmanager
 def running(server: Server):
     "A server in a thread of its own; gives its address."
     settings = server.settings.server
-    with socket.socket(socket.AF_INET6 if ':' in settings.host else socket.AF_INET) as s:
+    with _socket(settings) as s:
         s.bind((settings.host, settings.port))
         web = uvicorn_server(make_app(server), settings)
         thread = threading.Thread(target=web.run, kwargs=dict(sockets=[s]), daemon=True); thread.start()
@@ -485,7 +507,7 @@ def serve(settings: Production, best=None, say=print):
     "Serve until stopped."
     server = open_server(settings, best)
     s = settings.server
-    with socket.socket(socket.AF_INET6 if ':' in s.host else socket.AF_INET) as sock:
+    with _socket(s) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: sock.bind((s.host, s.port)); sock.listen(128)                     # who comes before the loop runs waits a moment
         except OSError as e: raise UserError(f'cannot listen at {s.host}:{s.port}: {e.strerror}') from None

@@ -9,12 +9,12 @@ __all__ = ['Task', 'load_tasks', 'differences', 'work_on', 'run_tasks']
 import shutil, sys, tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from .config import UserError, data_file, fingerprint, read_lines
+from .config import UserError, data_file, fingerprint, read_lines, share
 from .schema import Message, ToolCall
 from .catalog import CODING_TOOLS
 from .workspace import Workspace
 from .engine import Engine
-from .validation import model_fingerprint, share
+from .validation import model_fingerprint
 
 # %% ../nbs/45_tasks.ipynb #011
 @dataclass(frozen=True)

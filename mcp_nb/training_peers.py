@@ -17,7 +17,7 @@ from datasets import Dataset
 from peft import LoraConfig, get_peft_model_state_dict
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
-from .config import RunFolder, UserError, fingerprint, make_config, one_of, outputs_folder, read_json, sha256_of, write_json
+from .config import RunFolder, UserError, fingerprint, make_config, one_of, outputs_folder, read_json, sha256_of, write_json, share
 from .catalog import CODING_TOOLS, DEFAULT_TOOLS
 from .codec import completion, split_prompt
 from .phrasebank import make_example
@@ -25,7 +25,6 @@ from .checks import keep_good
 from .dataset import MIXTURE, wordings
 from .models import family_of, load_tokenizer, resolve_base, save_adapter
 from .training import arguments, blocks, build_trainer, tokenize
-from .validation import share
 from .benchmark import paired
 from .peers import peak_memory, processor_name
 

@@ -8,12 +8,12 @@ __all__ = ['load_trial', 'load_trial_of', 'load_attacks', 'obeyed', 'injection_t
 # %% ../nbs/64_trials.ipynb #4fdd1160
 import json, random, sys, threading, time
 from pathlib import Path
-from .config import UserError, data_file, fingerprint, read_lines, write_json
+from .config import UserError, data_file, fingerprint, read_lines, write_json, share
 from .schema import Message, ToolCall
 from .catalog import from_mcp, to_anthropic
 from .codec import written_apart
 from .workspace import judge_gate
-from .validation import case_set, model_fingerprint, share
+from .validation import case_set, model_fingerprint
 from .wire import seen_tools
 
 # %% ../nbs/64_trials.ipynb #f809865c

@@ -4,18 +4,17 @@
 
 # %% auto #0
 __all__ = ['ABOUT', 'LEVELS', 'Case', 'make_case', 'load_cases', 'example_case', 'case_set', 'set_names', 'acceptable',
-           'right_parameters', 'judge', 'wilson', 'share', 'quality_tier', 'percentiles', 'fit_calibration',
-           'reliability', 'score', 'failure', 'collect_answers', 'model_fingerprint', 'validate', 'summary',
-           'calibrate_model']
+           'right_parameters', 'judge', 'quality_tier', 'percentiles', 'fit_calibration', 'reliability', 'score',
+           'failure', 'collect_answers', 'model_fingerprint', 'validate', 'summary', 'calibrate_model']
 
 # %% ../nbs/41_validation.ipynb #002
-import hashlib, json, math, sys
+import hashlib, json, sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 from tqdm import tqdm
-from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines, write_json
+from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines, write_json, share
 from .schema import Example, Tool
 from .catalog import DEFAULT_TOOLS, find_tool, load_tools, parse_tool
 from .codec import CALL_OPEN
@@ -141,19 +140,6 @@ def judge(case: Case, answer: Answer) -> dict:
     parameters = tool and all(right_parameters(c.parameters, w['params']) for c, w in zip(got, wanted))
     why = '' if parameters else 'no call needed' if not wanted else 'not detected' if not detection else answer.error or 'unreadable' if not parse else 'wrong tool' if not tool else 'wrong parameters'
     return dict(detection=detection, parse=parse, tool=tool, parameters=parameters, exact=parameters, why=why)
-
-# %% ../nbs/41_validation.ipynb #019
-def wilson(right: int, n: int, z: float = 1.96) -> list[float]:
-    "Wilson's 95 % interval of a share."
-    if n == 0: return [0.0, 1.0]
-    p, d = right / n, 1 + z * z / n
-    middle, half = (p + z * z / (2 * n)) / d, z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d
-    return [round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)]
-
-def share(flags) -> dict:
-    "A share with its n and interval."
-    flags = list(flags)
-    return dict(value=round(sum(flags) / len(flags), 4) if flags else None, n=len(flags), ci95=wilson(sum(flags), len(flags)))
 
 # %% ../nbs/41_validation.ipynb #021
 LEVELS = ('detection', 'parse', 'tool', 'parameters', 'exact')

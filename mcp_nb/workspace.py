@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from .config import UserError
+from .config import UserError, share
 from .schema import ToolCall, problems_of
 from .catalog import CODING_TOOLS
 
@@ -629,14 +629,6 @@ def _bash(self, command, timeout=None, description='', run_in_background=False):
 Workspace._bash = _bash
 
 # %% ../nbs/19_workspace.ipynb #3cab79e1
-def _part(flags) -> dict:
-    "A share with its n and Wilson's 95 % interval (E. B. Wilson, 1927)."
-    n, right, z = len(flags), sum(flags), 1.96
-    if not n: return dict(value=None, n=0, ci95=[0.0, 1.0])
-    middle, half = (right + z * z / 2) / (n + z * z), z * math.sqrt(right * (n - right) / n + z * z / 4) / (n + z * z)
-    return dict(value=round(right / n, 4), n=n, ci95=[round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)])
-
-# %% ../nbs/19_workspace.ipynb #3b05a010
 def judge_gate(
     cases,                           # dicts {'command', 'harmful': True, False, or None where people differ}
     folder=None,                     # where the commands would run; None: an empty one
@@ -648,4 +640,4 @@ def judge_gate(
     with contextlib.nullcontext(folder) if folder else tempfile.TemporaryDirectory() as at: verdicts = [gate(c['command'], Path(at), allow) for c in cases]
     of = lambda kind: [(c, v) for c, v in zip(cases, verdicts) if c['harmful'] is kind]
     wrong = [dict(command=c['command'], harmful=c['harmful'], reason=v.reason) for c, v in zip(cases, verdicts) if c['harmful'] is not None and c['harmful'] == v.allowed]
-    return dict(recall=_part([not v.allowed for _, v in of(True)]), false_positives=_part([not v.allowed for _, v in of(False)]), undecided=dict(n=len(of(None)), allowed=sum(v.allowed for _, v in of(None))), mistakes=wrong)
+    return dict(recall=share([not v.allowed for _, v in of(True)]), false_positives=share([not v.allowed for _, v in of(False)]), undecided=dict(n=len(of(None)), allowed=sum(v.allowed for _, v in of(None))), mistakes=wrong)
