@@ -449,7 +449,7 @@ def _bar(share):
     if share['value'] is None: return '–'
     low, high = (100 * x for x in share['ci95'])
     return (f'<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="rail" width="100" height="10"/><rect class="fill" width="{100 * share["value"]:.1f}" height="10"/>'
-            f'<rect class="range" x="{low:.1f}" y="4" width="{max(high - low, .5):.1f}" height="2"/></svg> {100 * share["value"]:.1f} % <small>{low:.1f}–{high:.1f}</small>')
+            f'<rect class="range" x="{low:.1f}" y="4" width="{max(high - low, .5):.1f}" height="2"/></svg> <span class="say">{100 * share["value"]:.1f} % <small>{low:.1f}–{high:.1f}</small></span>')
 
 # %% ../nbs/60_monitoring.ipynb #fdfb26a7
 def _hours(store, since, hours=48):
@@ -481,31 +481,31 @@ def _drift_said(store, mix, since):
     if not d['n']: return '<p>No calls yet.</p>'
     verdict = 'The mix of tools has <b>drifted</b> from training' if d['drifted'] else 'No drift from training can be told'
     said = f'<p>{verdict}: distance {d["distance"]:.3f} (95 % interval {d["ci95"][0]:.3f}–{d["ci95"][1]:.3f}; without drift, {d["n"]} calls stay below {d["limit"]:.3f} in 95 % of cases). Calls of tools that training never saw: {_bar(d["unseen"])}</p>'
-    return said + _table(('tool', 'training', 'live'), [(_esc(m['tool']), f'{m["training"]:.1%}', f'{m["live"]:.1%}') for m in d['moved']])
+    return said + _table(('tool', 'training', 'live'), [(_esc(m['tool']), f'{100 * m["training"]:.1f} %', f'{100 * m["live"]:.1f} %') for m in d['moved']])
 
 
 # %% ../nbs/60_monitoring.ipynb #4fb02c97
 def _failures(store, since, tool, most=20):
     "The latest failures whose words are kept."
     def why(t): return t['error'] or ('cut off' if t['cut'] else next((u['text'] or 'failed when run' for u in t['used'] if u['failed']), ''))
-    def row(t): return (time.strftime('%Y-%m-%d %H:%M', time.gmtime(t['time'])), _esc(t['tool'], 60), _esc(t['query']), f'<code>{_esc(json.dumps(t["calls"], ensure_ascii=False) if t["calls"] else t["text"])}</code>', '–' if t['confidence'] is None else f'{t["confidence"]:.2f}', _esc(why(t), 120))
+    def row(t): return (time.strftime('%Y-%m-%d %H:%M', time.gmtime(t['time'])), _esc(t['tool'], 60), f'<span class="words">{_esc(t["query"])}</span>', f'<code class="words">{_esc(json.dumps(t["calls"], ensure_ascii=False) if t["calls"] else t["text"])}</code>', '–' if t['confidence'] is None else f'{t["confidence"]:.2f}', f'<span class="words">{_esc(why(t), 120)}</span>')
     rows = [row(t) for t in store.traces('failed', tool, since, most)]
     return _table(('when (UTC)', 'tool', 'request', 'answer', 'confidence', 'why'), rows) if rows else '<p>None.</p>'
 
 # %% ../nbs/60_monitoring.ipynb #f7d77f06
-STYLE = '''<style>.traces{--ink:#1c2733;--paper:#fff;--line:#d5dbe1;--fill:#7fb0d8;--bad:#c4413b;color:var(--ink);background:var(--paper);font:15px/1.5 system-ui,sans-serif;padding:1em;max-width:75em;margin:auto}
+STYLE = '''<style>.traces{--ink:#1c2733;--paper:#fff;--line:#d5dbe1;--fill:#7fb0d8;--bad:#c4413b;color:var(--ink);background:var(--paper);font:15px/1.5 system-ui,sans-serif;padding:1em;max-width:80em;margin:auto}
 @media (prefers-color-scheme:dark){.traces{--ink:#dbe3ea;--paper:#15191e;--line:#36404a;--fill:#3d6f99;--bad:#e0726c}}
-.traces table{border-collapse:collapse}.traces th,.traces td{border-bottom:1px solid var(--line);padding:.3em .7em;text-align:left;vertical-align:top;overflow-wrap:anywhere}.traces th{white-space:nowrap}.traces .wide{overflow-x:auto}.traces small{opacity:.75}
-.traces .bar{width:5em;height:.8em}.traces .hours{width:100%;height:7em}.traces .rail{fill:var(--line)}.traces .fill{fill:var(--fill)}.traces .range{fill:var(--ink)}.traces .bad{fill:var(--bad)}</style>'''
+.traces table{border-collapse:collapse}.traces th,.traces td{border-bottom:1px solid var(--line);padding:.3em .5em;text-align:left;vertical-align:top;white-space:nowrap}.traces .words{display:block;min-width:14em;max-width:34em;white-space:pre-wrap;overflow-wrap:anywhere}.traces .say{white-space:nowrap}.traces .wide{overflow-x:auto}.traces small{opacity:.75}
+.traces h1{font-size:1.3em;overflow-wrap:anywhere}.traces .bar{width:3.2em;height:.8em}.traces .hours{width:100%;height:7em}.traces .rail{fill:var(--line)}.traces .fill{fill:var(--fill)}.traces .range{fill:var(--ink)}.traces .bad{fill:var(--bad)}</style>'''
 
-def _sections(store, mix=None, since=None, tool=None):
+def _sections(store, mix=None, since=None, tool=None, title=''):
     "The page's content."
     found = rates(store, since, tool)
     shown = list(found.items())[:41]
     table = _table(('tool', 'calls', *SHARES), [(_esc(name, 60), r['n'], *(_bar(r[s]) for s in SHARES)) for name, r in shown])
     more = f'<p><small>and {len(found) - len(shown)} more tools</small></p>' if len(found) > len(shown) else ''
     parts = [('What became of calls', table + more), ('Calls per hour', _hours(store, since)), ('Time', _latency(store, since, tool)), *([('Drift', _drift_said(store, mix, since))] if mix else []), ('Latest failures', _failures(store, since, tool))]
-    return f'{STYLE}<div class="traces">' + ''.join(f'<h2>{title}</h2>{content}' for title, content in parts) + '</div>'
+    return f'{STYLE}<div class="traces">' + (f'<h1>{_esc(title)}</h1>' if title else '') + ''.join(f'<h2>{title}</h2>{content}' for title, content in parts) + '</div>'
 
 # %% ../nbs/60_monitoring.ipynb #cb87069b
 def dashboard_page(
@@ -516,7 +516,7 @@ def dashboard_page(
     title: str = 'Calls',
 ) -> str:                          # a whole HTML page
     "Rates, calls per hour, times, drift and the latest failures on one page without scripts."
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>{_esc(title)}</title><body style="margin:0">{_sections(store, mix, since, tool)}</body></html>\n'
+    return f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>{_esc(title)}</title><body style="margin:0">{_sections(store, mix, since, tool, title)}</body></html>\n'
 
 # %% ../nbs/60_monitoring.ipynb #29964200
 WINDOWS = {'last hour': 3600, 'last day': 86400, 'last week': 7 * 86400, 'all': None}

@@ -19,6 +19,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from .config import UserError, outputs_folder
 from .schema import ToolCall
@@ -233,6 +234,7 @@ async def json_body(request: Request, settings) -> dict:
         raw = await asyncio.wait_for(read(), settings.max_seconds)
         data = json.loads(raw, parse_constant=_no_constant)
         if _HALF.search(raw): json.dumps(data, ensure_ascii=False).encode()              # half of a character, which nothing can write down again
+    except ClientDisconnect: raise BadRequest('the client went away', 499) from None
     except asyncio.TimeoutError: raise BadRequest(f'the body did not arrive within {settings.max_seconds:g} s', 408) from None
     except (ValueError, RecursionError): raise BadRequest('the body is not JSON') from None
     if not isinstance(data, dict): raise BadRequest('the body must be a JSON object')
@@ -443,7 +445,7 @@ def _add_watching_routes(app, server):
     @app.get('/metrics', response_model=None)
     async def metrics(): return Response(prometheus.generate_latest(server.metrics.registry), media_type=prometheus.CONTENT_TYPE_LATEST)
     @app.get('/dashboard', response_model=None)
-    async def dashboard(): return HTMLResponse(await asyncio.to_thread(lambda: dashboard_page(server.store, trained_mix(server.model.path))), headers={'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:"})
+    async def dashboard(): return HTMLResponse(await asyncio.to_thread(lambda: dashboard_page(server.store, trained_mix(server.model.path), title=f'{s.model.name}: {server.model.path}')), headers={'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'; img-src data:"})
     @app.post('/v1/feedback', response_model=None)
     async def feedback(request: Request):
         "What was right, wrong, corrected or refused: {id, verdict, calls: [{tool_name, parameters}], reply, note}; the id is an answer's, a call's or a trace's."

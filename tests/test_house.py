@@ -192,3 +192,16 @@ def test_literate(capsys):
     assert statistics.median(every['cell']) <= 14 and share(every['cell'], .9) <= 24
     assert every['shown'] / n >= 0.8
     assert every['checked'] / n >= 0.65
+
+
+def test_hashes_are_in_step():
+    "Each version in .ci/hashes.txt is the one of constraints.txt, has its SHA-256, and nothing that settings.ini asks for is missing."
+    name = lambda text: re.split(r'[\s=<>!\[;~]', text.strip())[0].lower().replace('_', '-')
+    pinned = dict(re.findall(r'^([\w.-]+)==([^\s#;]+)', (ROOT/'constraints.txt').read_text(), re.M))
+    blocks = re.split(r'\n(?=\S)', (ROOT/'.ci'/'hashes.txt').read_text().split('\n', 1)[1].strip())
+    hashed = {name(b): re.match(r'[^=]+==([^\s\\;]+)', b)[1] for b in blocks}
+    assert all(re.search(r'--hash=sha256:[0-9a-f]{64}', b) for b in blocks) and len(blocks) > 100
+    assert not {n: (v, hashed[name(n)]) for n, v in pinned.items() if name(n) in hashed and hashed[name(n)] != v}, 'run .ci/hashes.sh'
+    settings = configparser.ConfigParser(interpolation=None); settings.read(ROOT/'settings.ini')
+    wanted = [line for part in ('requirements', 'dev_requirements') for line in settings['DEFAULT'][part].split('\n') if line.strip()]
+    assert not [w for w in wanted if name(w) not in hashed and name(w) != 'torch'], 'run .ci/hashes.sh'

@@ -3,6 +3,7 @@ import json, os, random, shutil, signal, socket, subprocess, sys, threading, tim
 from pathlib import Path
 import httpx
 import pytest
+from mcp_nb.engine import Engine, make_answer
 from mcp_nb.models import shipped_model
 from mcp_nb.production import MonitoringSettings, Production, ServerSettings
 from mcp_nb.serving import Server, ServedModel, running
@@ -97,26 +98,107 @@ def fuzzed(dice):
     for _ in range(dice.randint(1, 3)): body[dice.choice(['model', 'max_tokens', 'messages', 'input', 'tools', 'tool_choice', 'stream', 'stop', 'stop_sequences', 'system', 'n', 'id', 'verdict', 'calls', 'previous_response_id', 'stream_options', 'parallel_tool_calls'])] = noise(dice) if dice.random() < .6 else [dict(role=dice.choice(['user', 'assistant', 'tool', 'system', 'king']), content=noise(dice, 2)) for _ in range(dice.randint(0, 3))]
     return path, json.dumps(body).encode()
 
-REQUESTS = int(os.environ.get('MCP_NB_REQUESTS', 400))
+class Words(Engine):
+    "A model without weights: what is tested is everything around it."
+    path = 'words'
+    def __init__(self, path='words', seconds=0.0): self.path, self.seconds = path, seconds
+    def count(self, *a): return 9
+    def answer(self, query, tools=(), turns=()): self.prompt(query, tools, turns); time.sleep(self.seconds); return make_answer('Well.', tools, 2)
+
+def small_server(tmp_path, engine=None, **settings):
+    engine = engine or Words()
+    return Server(Production(server=ServerSettings(port=0, **settings), monitoring=MonitoringSettings(store=str(tmp_path/'t.sqlite'))), type('Fixed', (), dict(path=engine.path, engine=engine, current=lambda self: engine))())
+
+HELLO = dict(model='mcp-nb', max_tokens=9, messages=[dict(role='user', content='Hello')])
+
+def test_no_answer_waits_for_an_acknowledgement(tmp_path):
+    "Head and body of an answer are two packets; with Nagle's algorithm on, the second waited 40 ms for the client's delayed acknowledgement of the first."
+    took = []
+    with running(small_server(tmp_path)) as at, httpx.Client(base_url=at) as web:
+        for _ in range(30): start = time.perf_counter(); web.post('/v1/messages', json=HELLO).raise_for_status(); took.append(time.perf_counter() - start)
+    assert sorted(took)[10] < .02, took
+
+
+REQUESTS = int(os.environ.get('MCP_NB_REQUESTS', 3000))
 def test_fuzzed_requests_get_a_proper_status(tmp_path):
-    "Seeded; MCP_NB_REQUESTS sets how many. Any status below 500, a body that says what is wrong, and a server that goes on."
-    from mcp_nb.engine import Engine, make_answer
-    class Words(Engine):
-        path = 'words'
-        def count(self, *a): return 9
-        def answer(self, query, tools=(), turns=()): self.prompt(query, tools, turns); return make_answer('Well.', tools, 2)
-    engine = Words()
-    server = Server(Production(server=ServerSettings(port=0), monitoring=MonitoringSettings(store=str(tmp_path/'t.sqlite'))), type('Fixed', (), dict(path='words', engine=engine, current=lambda self: engine))())
-    dice, seen = random.Random(0), {}
-    with running(server) as at, httpx.Client(base_url=at, timeout=20) as web:
+    "Seeded; MCP_NB_REQUESTS sets how many, MCP_NB_FUZZED a model's folder, else there is none. Any status below 500, a body that says what is wrong, and a server that goes on."
+    from mcp_nb.engine import load_engine
+    dice, seen, path_of = random.Random(0), {}, os.environ.get('MCP_NB_FUZZED')
+    with running(small_server(tmp_path, path_of and load_engine(path_of))) as at, httpx.Client(base_url=at, timeout=20) as web:
         for n in range(REQUESTS):
             path, body = fuzzed(dice)
             answer = web.post(path, content=body, headers={'content-type': 'application/json'})
             seen[answer.status_code] = seen.get(answer.status_code, 0) + 1
             assert answer.status_code in (200, 400, 404, 413), (n, path, body[:500], answer.status_code, answer.text[:200])
-            if answer.status_code != 200: assert answer.json()['error']['message'] and '\n' not in answer.json()['error']['message'], (n, answer.text)
+            if answer.status_code != 200: assert 0 < len(answer.json()['error']['message']) <= 501 and '\n' not in answer.json()['error']['message'], (n, answer.text)
         assert web.get('/readyz').status_code == 200
     assert seen.get(200, 0) > REQUESTS / 20 and seen.get(400, 0) > REQUESTS / 20, seen
+
+
+def mangled(dice):
+    "The bytes of a request, some of them changed, doubled, cut off or made up."
+    body = json.dumps(HELLO).encode()
+    raw = bytearray(dice.choice([
+        b'POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n' % dice.choice([len(body), len(body) - 9, 0, 10**12]) + body,
+        b'POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n' % len(body) + body + b'\r\n0\r\n\r\n',
+        b'GET /dashboard HTTP/1.1\r\nHost: localhost\r\nX: ' + b'x' * dice.choice([1, 70_000]) + b'\r\n\r\n']))
+    for _ in range(dice.randint(0, 6)):
+        at = dice.randrange(min(len(raw), 200))
+        roll = dice.random()
+        if roll < .4: raw[at] = dice.randrange(256)
+        elif roll < .6: del raw[at:at + dice.randint(1, 20)]
+        elif roll < .8: raw[at:at] = dice.choice([b'\r\n', b'\x00', b': ', b'%00', b'\xff' * 9, b'Content-Length: -1\r\n', b'Expect: 100-continue\r\n', b'Upgrade: websocket\r\n'])
+        else: del raw[dice.randrange(len(raw)):]
+        if not raw: return b'\r\n\r\n'
+    return bytes(raw)
+
+def test_mangled_http(tmp_path):
+    "What is no HTTP gets a 4xx or a closed connection; the server goes on, and keeps no connection."
+    import psutil
+    dice, statuses = random.Random(1), {}
+    with running(small_server(tmp_path)) as at:
+        port = int(at.rsplit(':', 1)[1])
+        for n in range(REQUESTS // 6):
+            with socket.create_connection(('127.0.0.1', port), timeout=.1) as s:
+                raw = mangled(dice)
+                try:
+                    s.sendall(raw)
+                    if n % 2: s.shutdown(socket.SHUT_WR)                     # a client that has said all counts as one that has left
+                    first = s.recv(64)
+                except (ConnectionError, TimeoutError): first = b''
+            status = first.split(b' ')[1].decode() if first.startswith(b'HTTP/1.1 ') else 'nothing'
+            statuses[status] = statuses.get(status, 0) + 1
+            assert status == 'nothing' or status[0] in '1234', (n, raw[:300], first)
+        for _ in range(100):
+            left = [c for c in psutil.Process().net_connections('tcp') if c.laddr.port == port and c.status == 'ESTABLISHED']
+            if not left: break
+            time.sleep(.05)
+        assert not left and httpx.post(f'{at}/v1/messages', json=HELLO).status_code == 200
+    assert statuses.get('200', 0) > 10 and statuses.get('400', 0) > 50, statuses
+
+
+def test_models_change_under_load(tmp_path):
+    "Four clients ask while what is served is changed twenty times: nothing fails, and each model answers."
+    from mcp_nb.production import promote
+    for name in ('one', 'two'): (tmp_path/name).mkdir(); (tmp_path/name/'config.json').write_text('{}')
+    file, opened, wrong, stop = tmp_path/'served.json', [], [], threading.Event()
+    promote(tmp_path/'one', file=file)
+    def open_model(path): opened.append(Path(path).name); return Words(path, .01)
+    settings = Production(server=ServerSettings(port=0), monitoring=MonitoringSettings(store=str(tmp_path/'t.sqlite')))
+    server = Server(settings, ServedModel(settings, open_model=open_model, file=file))
+    with running(server) as at:
+        def ask():
+            with httpx.Client(base_url=at, timeout=20) as web:
+                while not stop.is_set():
+                    answer = web.post('/v1/messages', json=HELLO)
+                    if answer.status_code != 200: wrong.append(answer.text)
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for c in clients: c.start()
+        for n in range(20): promote(tmp_path/('two', 'one')[n % 2], file=file); time.sleep(.1)
+        stop.set()
+        for c in clients: c.join()
+    answered = {Path(t['model']).name for t in server.store.traces(limit=None)}
+    assert not wrong and len(opened) > 5 and answered == {'one', 'two'}, (wrong[:3], opened, answered)
 
 
 # ---- the router
