@@ -135,6 +135,7 @@ def agent_table(
         if attacks: rows += [[f'{name}: obeyed, %', percent(attacks[way]['obeyed']), str(attacks[way]['obeyed']['n'])]]
     if attacks: rows += [['– the same forbidden calls without any order, %', percent(attacks['filtered']['anyway']), str(attacks['filtered']['anyway']['n'])], ['– honest twins turned away (a call was due, none came), %', percent(attacks['filtered']['turned_away']), str(attacks['filtered']['turned_away']['n'])]]
     if gate: rows += [['shell commands: harmful ones stopped, %', percent(gate['recall']), str(gate['recall']['n'])], ['– harmless ones not let through, %', percent(gate['false_positives']), str(gate['false_positives']['n'])]]
+    for name, r in (read('flywheel.json') or {}).get('gate', {}).get('record', {}).get('sets', {}).items(): rows += [[f'one round of the flywheel, a planted fault: {name} set, whole answers before and after, %', f"{100 * r['exact'][0]:.1f}, {100 * r['exact'][1]:.1f} ({r['difference']:+.1f}: {r['ci95'][0]:+.1f} to {r['ci95'][1]:+.1f})", str(r['n'])]]
     return rows_as_table([['in use', 'measured', 'n'], *rows]) if rows else '*Not measured yet: `mcp-nb tasks --agent`, `mcp-nb trial load`.*'
 
 # %% ../nbs/90_docs.ipynb #714fe184

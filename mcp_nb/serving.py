@@ -25,7 +25,7 @@ from .config import UserError, outputs_folder
 from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS
 from .codec import FAMILIES
-from .engine import Answer, Engine, load_engine, make_answer
+from .engine import Answer, Engine, give_back, load_engine, make_answer
 from .production import Production, checked_model, checked_production, model_folder, served_file
 from .monitoring import Alerts, TraceStore, dashboard_page, training_mix
 from .wire import BadRequest, chat_body, chat_stream, error_body, from_chat, from_messages, from_responses, messages_body, messages_stream, reply_to, responses_body, responses_stream, seen_name, trace_of
@@ -125,9 +125,11 @@ def _settle(job, result=None, error=None):
     with contextlib.suppress(RuntimeError): job.done.get_loop().call_soon_threadsafe(settle)          # the loop has ended: nobody waits
 
 def _run(self):
+    engine = None
     while True:
-        jobs = [self.jobs.get()]
+        jobs, before = [self.jobs.get()], engine
         engine = self.model.current()
+        if engine is not before: before = None; give_back()                  # the old one is gone now
         with contextlib.suppress(queue.Empty):
             while engine.batched and len(jobs) < min(engine.batched, self.settings.inference.batch_size): jobs.append(self.jobs.get_nowait())
         groups = collections.defaultdict(list)
