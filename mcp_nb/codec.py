@@ -223,6 +223,8 @@ FAMILIES = {
     'gemma':  ('<start_of_turn>', '\n',           '<end_of_turn>\n',   'model',     '<bos>'),
     'phi':    ('<|im_start|>',    '<|im_sep|>',   '<|im_end|>',        'assistant', ''),
     'chatml': ('<|im_start|>',    '\n',           '<|im_end|>\n',      'assistant', ''),
+    'phi_mini': ('<|',            '|>',           '<|end|>',           'assistant', ''),   # Phi-4-mini: the role is its own token
+    'llama':  ('<|start_header_id|>', '<|end_header_id|>\n\n', '<|eot_id|>', 'assistant', '<|begin_of_text|>'),
     'plain':  ('### ',            '\n',           '\n\n',              'assistant', ''),   # for base models that know no turn marks
 }
 
@@ -759,12 +761,13 @@ def legal(
 def vocabulary(
     tokenizer: str,          # a tokenizer.json, as text
     stop_ids,                # the tokens that end an answer
+    size: int | None = None, # scores that the model gives: many have more rows than their tokenizer has tokens; None: as many
 ) -> LLTokenizer:
     "A tokenizer's vocabulary, as guides need it: made once per model, in a second."
     letters, facts = r"""[^<'"\\\x00-\x1f\x7f]""", json.loads(tokenizer)
     words = facts['model'].get('vocab', ())
     facts['added_tokens'] = [t for t in facts['added_tokens'] if t['special'] or t['content'] not in words]         # the library takes any <h1> for a mark that no text may hold
-    return LLTokenizer(json.dumps(facts), eos_token=sorted(stop_ids), slices=[letters + '{1,10}', letters + '{1,30}', letters + '+'])
+    return LLTokenizer(json.dumps(facts), n_vocab=size, eos_token=sorted(stop_ids), slices=[letters + '{1,10}', letters + '{1,30}', letters + '+'])
 
 # %% ../nbs/12_codec.ipynb #317204a7
 def _matcher(vocabulary, tools): return LLMatcher(vocabulary, grammar(tools), log_level=0, limits=LLParserLimits(initial_lexer_fuel=5_000_000, step_lexer_fuel=5_000_000, step_max_items=200_000))

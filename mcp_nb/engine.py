@@ -20,7 +20,7 @@ from .schema import ToolCall, problems_of
 from .catalog import DEFAULT_TOOLS, shortlist
 from .codec import CALL_CLOSE, CALL_OPEN, FAMILIES, ending, guide as new_guide, parse, render, split_prompt, vocabulary as new_vocabulary
 from .guessing import Habits, guess_rest
-from .models import FileTokenizer, encode, family_of, load_model, load_tokenizer
+from .models import FileTokenizer, encode, load_model, load_tokenizer
 from .native import NativeModel, NotNative, write_saved
 
 # %% ../nbs/40_engine.ipynb #005
@@ -46,6 +46,7 @@ def make_answer(text: str, tools, tokens: int = 0, latency_ms: float = 0.0) -> A
 class Engine:
     "A model that answers requests. Backends implement `_generate(prefix_ids, list of prompt_ids, list of guides, tools of the first) -> list of (token ids, chance)`."
     family, tokenizer, stop_ids, max_new_tokens, batched = 'gemma', None, (), 256, False
+    width = 0                                # scores that the model gives for each token; 0: as many as its tokenizer has tokens
     sure = 0.5                               # a call is begun if its probability is above this
     legal = True                             # only legal answers; a family without a stop token answers freely
     room = 4096                              # tokens of a prompt and its answer together
@@ -119,7 +120,7 @@ def vocabulary(self: Engine):
     "The tokenizer's vocabulary, as guides need it."
     if not hasattr(self, '_vocabulary'):
         backend = getattr(self.tokenizer, 'backend_tokenizer', None) or self.tokenizer.backend
-        self._vocabulary = new_vocabulary(backend.to_str(), self.stop_ids)
+        self._vocabulary = new_vocabulary(backend.to_str(), self.stop_ids, self.width or None)
         give_back()
     return self._vocabulary
 
@@ -224,9 +225,9 @@ class TorchEngine(Engine):
         AttentionInterface.register('grouped', grouped_attention); AttentionMaskInterface.register('grouped', lambda *args, **kwargs: None)
         self.path, self.examples, self.max_new_tokens, self.legal, self._prefixes = str(path), tuple(examples), max_new_tokens, legal, OrderedDict()
         self.model = load_model(path, dtype).eval()
-        self.family = family or family_of(self.model.config)
-        self.tokenizer = load_tokenizer(path, self.family)
-        self.room = getattr(self.model.config, 'max_position_embeddings', self.room)
+        self.tokenizer = load_tokenizer(path, family)
+        self.family = self.tokenizer.family
+        self.room, self.width = getattr(self.model.config, 'max_position_embeddings', self.room), self.model.get_output_embeddings().weight.shape[0]
         self.stop_ids = {self.tokenizer.eos_token_id, self.model.config.eos_token_id if isinstance(self.model.config.eos_token_id, int) else None} - {None}
 
     def forget(self):
@@ -313,7 +314,8 @@ class OnnxEngine(Engine):
         config = og.Config(str(path))
         config.overlay(json.dumps({'model': {'decoder': {'session_options': {'intra_op_num_threads': threads or cores()}}}}))
         self.og, self.model = og, og.Model(config)
-        self.room = min(json.loads((Path(path)/'genai_config.json').read_text())['model']['context_length'], 4096)
+        facts = read_json(Path(path)/'genai_config.json')['model']
+        self.room, self.width = min(facts['context_length'], 4096), facts['vocab_size']
         self.family = json.loads((Path(path)/'mcp_nb.json').read_text())['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
         self.tokenizer = FileTokenizer(path, self.family)
         self.stop_ids, self._at, self._generator = {self.tokenizer.eos_token_id}, None, None
@@ -374,7 +376,7 @@ class NativeEngine(Engine):
     def __init__(self, path, threads: int = 0, max_new_tokens: int = 256, legal: bool = True, guess: int = 12):
         self.path, self.max_new_tokens, self.legal, self.guess = str(path), max_new_tokens, legal, min(guess, 24)
         self.model = NativeModel(path, threads or cores())
-        self.room = self.model.shape.positions
+        self.room, self.width = self.model.shape.positions, self.model.shape.vocabulary
         self.family = read_json(Path(path)/'mcp_nb.json')['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
         self.tokenizer = FileTokenizer(path, self.family)
         self.stop_ids, self.habits = {self.tokenizer.eos_token_id}, Habits(read_json(file) if (file := Path(path)/'habits.json').exists() else {})

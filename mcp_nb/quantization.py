@@ -14,7 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 from .config import UserError, RunFolder, complete_folder, one_of, read_json, write_json, write_text
 from .validation import model_fingerprint
-from .models import family_of
+from .models import load_tokenizer
 from .native import weights_index
 from .dataset import generate, load_examples
 from .rounding import overwrite, round_model
@@ -97,7 +97,7 @@ def export_onnx(
         config = options['hf_details']['hf_config']
         _flatten(config)
         builder.create_model(*where, **options)
-        write_json(folder/'mcp_nb.json', dict(_facts(source), family=family_of(config), recipe=recipe, **chosen))
+        write_json(folder/'mcp_nb.json', dict(_facts(source), family=load_tokenizer(source).family, recipe=recipe, **chosen))
         for name in ('config.json', 'tokenizer_config.json', 'chat_template.jinja'):      # the checkpoint's own, template included
             if (Path(source)/name).exists(): shutil.copyfile(Path(source)/name, folder/name)
         _copy_tokenizer(Path(source)/'tokenizer.json', folder/'tokenizer.json')

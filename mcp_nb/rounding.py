@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from .config import UserError
-from .models import family_of, load_model, load_tokenizer
+from .models import load_model, load_tokenizer
 from .training import pack, positions, tokenize
 
 # %% ../nbs/49_rounding.ipynb #3fcf6913
@@ -117,7 +117,7 @@ def round_model(
 ):                         # one (name in ONNX, whole numbers, scales) after another
     "Round every matrix of a checkpoint, those of the layers by GPTQ."
     model, tokenizer = load_model(source, torch.float32, attention='shared_prefix').eval().requires_grad_(False), load_tokenizer(source)
-    rows = pack(tokenize(random.Random(0).sample(examples, min(most, len(examples))), tokenizer, family_of(model.config), 4096), 32, tokenizer.pad_token_id)
+    rows = pack(tokenize(random.Random(0).sample(examples, min(most, len(examples))), tokenizer, tokenizer.family, 4096), 32, tokenizer.pad_token_id)
     if not rows: raise UserError('no examples to round a model by')
     hidden, given = layer_inputs(model, rows)
     for k, layer in enumerate(model.model.layers):

@@ -24,7 +24,7 @@ from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, read
 from .codec import completion, split_prompt
 from .dataset import load_examples, make_dataset, save_dataset
 from .guessing import habits_of
-from .models import attach_lora, encode, family_of, load_model, load_tokenizer, resolve_adapter, resolve_base, save_adapter, save_merged
+from .models import attach_lora, encode, load_model, load_tokenizer, resolve_adapter, resolve_base, save_adapter, save_merged
 
 # %% ../nbs/31_training.ipynb #005
 def tokenize(
@@ -305,7 +305,7 @@ def build_trainer(
     base = resolve_base(config.model_name)
     tokenizer = load_tokenizer(base)
     model = load_model(base, dtype, four_bit=config.load_in_4bit, attention='shared_prefix' if config.packed else 'sdpa')
-    family = family_of(model.config)
+    family = tokenizer.family
     model = attach_lora(model, config)
     if model.coverage < 1 and config.target_modules == 'all-linear': raise UserError(f'LoRA covers only {model.coverage:.0%} of the linear layers')
     rows = {name: tokenize(examples, tokenizer, family, config.max_seq_length) for name, examples in (('train', train), ('eval', development))}

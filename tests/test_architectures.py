@@ -1,0 +1,78 @@
+"A tiny random model of each architecture through every room: load, adapters, training, resume, merge, ONNX in both sizes, judging, serving. Phi-4 is a Phi-3 here: the same layer names, the same turn marks."
+import json, shutil
+import httpx
+import pytest
+import torch
+from safetensors import safe_open
+from mcp_nb.catalog import DEFAULT_TOOLS
+from mcp_nb.codec import FAMILIES
+from mcp_nb.config import make_config, read_json, run_folder, write_text
+from mcp_nb.dataset import make_dataset, save_dataset
+from mcp_nb.engine import TorchEngine, load_engine
+from mcp_nb.models import load_model, tiny_random
+from mcp_nb.production import MonitoringSettings, Production, ServerSettings
+from mcp_nb.quantization import quantize
+from mcp_nb.serving import Server, running
+from mcp_nb.training import train
+from mcp_nb.validation import case_set, validate
+
+FAMILY = dict(phi3='phi', llama='llama', qwen3='chatml', gemma3='gemma')
+LAYERS = dict(phi3={'qkv_proj', 'o_proj', 'gate_up_proj', 'down_proj'}, **dict.fromkeys(('llama', 'qwen3', 'gemma3'), {'q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'}))
+
+
+def trained(tmp_path, architecture, **more):
+    "A run of the tiny model: its folder, settings and metrics, its adapters looked at."
+    folder = run_folder(str(tmp_path/'run'))
+    config = make_config('tiny', model_name=f'tiny-random-{architecture}', max_seq_length=2048, head_sample=0, **more)
+    metrics = train(config, folder)
+    with safe_open(folder.checkpoints/'adapter'/'adapter_model.safetensors', 'pt') as f: adapted = {n.split('.')[-3] for n in f.keys() if 'lora_A' in n}
+    assert metrics['lora_coverage'] == 1.0 and adapted == LAYERS[architecture] and metrics['eval_loss'] < 50
+    base, tuned = (load_model(p, torch.float32).state_dict() for p in (tiny_random(architecture), folder.final_model))
+    changed = [k for k in base if not torch.equal(base[k], tuned[k])]
+    assert changed and {k.split('.')[-2] for k in changed} <= LAYERS[architecture]                     # merged: only what was adapted differs
+    return folder, config, metrics
+
+
+def test_plain_training(tmp_path):
+    "TRL's own trainer, as a GPU is used, on Phi-4's layers; a few examples, because its head is computed for every token."
+    config, folder = make_config('tiny', dataset_size=12), run_folder(str(tmp_path/'run'))
+    save_dataset(make_dataset(config), folder, config)
+    for file, most in ((folder.dataset, 4), (folder.dataset.with_name('mcp_development_set.json'), 2)): write_text(file, json.dumps(read_json(file)[:most]))
+    trained(tmp_path, 'phi3', packed=False, dataset_size=12, batch_size=1, validation_frequency=100)
+
+
+@pytest.mark.parametrize('architecture', list(FAMILY))
+def test_every_room(tmp_path, architecture):
+    folder, config, metrics = trained(tmp_path, architecture, dataset_size=48, validation_size=24, batch_size=8, validation_frequency=3)
+    check_resume(config, folder, metrics)
+    family = FAMILY[architecture]
+    made = quantize(folder, folder.final_model)
+    requests = [('Read a.py', DEFAULT_TOOLS), ('Find TODO in src', DEFAULT_TOOLS[:3])]
+    engines = dict(torch=TorchEngine(folder.final_model, torch.float32, max_new_tokens=12), **{name: load_engine(at, max_new_tokens=12) for name, at in made.items()}, **({'onnxruntime': load_engine(made['int8'], 'onnxruntime', max_new_tokens=12)}))
+    prompts = {name: [e.prompt(*r) for r in requests] for name, e in engines.items()}
+    assert all(p == prompts['torch'] for p in prompts.values()) and {e.family for e in engines.values()} == {family}
+    assert FAMILIES[family][0] + 'user' + FAMILIES[family][1] in ''.join(prompts['torch'][0])
+    cases = dict(validation=case_set('validation', folder)[:4])
+    for name, engine in engines.items():
+        found = validate(engine, cases, folder.final_model, label=name)['sets']['validation']
+        assert found['exact']['n'] == 4, name
+        assert [a.text for a in engine.answers(requests)] == [engine.answer(*r).text for r in requests], name
+        engine.sure = 0                                                                                   # a call, whatever a random model would rather say; and a legal one
+        assert all(a.calls and not a.error for a in engine.answers(requests)), name
+        engine.sure = .5
+    settings = Production(server=ServerSettings(port=0), monitoring=MonitoringSettings(store=str(tmp_path/'t.sqlite')))
+    with running(Server(settings, type('Fixed', (), dict(path=str(made['int8']), engine=engines['int8'], current=lambda self: self.engine))())) as at:
+        answer = httpx.post(f'{at}/v1/messages', json=dict(model='mcp-nb', max_tokens=16, messages=[dict(role='user', content='Read a.py')], tools=[dict(name='Read', input_schema=DEFAULT_TOOLS[0].parameters)]), timeout=60)
+    assert answer.status_code == 200 and answer.json()['content']
+
+
+def check_resume(config, folder, metrics):
+    "Without its end and its last checkpoint, a run goes on from the one before, to the same weights."
+    before = (folder.checkpoints/'adapter'/'adapter_model.safetensors').read_bytes()
+    checkpoints = sorted(folder.checkpoints.glob('checkpoint-*'), key=lambda p: int(p.name.split('-')[1]))
+    assert len(checkpoints) > 1
+    for p in (checkpoints[-1], folder.final_model, folder.checkpoints/'adapter'): shutil.rmtree(p)
+    folder.metrics.unlink()
+    again = train(config, folder)
+    assert again['steps'] == metrics['steps'] and again['history'][0]['step'] == metrics['history'][0]['step']
+    assert (folder.checkpoints/'adapter'/'adapter_model.safetensors').read_bytes() == before
