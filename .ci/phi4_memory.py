@@ -3,7 +3,7 @@
     python .ci/phi4_memory.py --out memory.json            on a GPU (bitsandbytes needed): NF4, rank 16 and 32, 1024 tokens
     python .ci/phi4_memory.py --tiny --out memory.json     on a CPU, with a tiny Phi-3: tries this script, measures nothing of interest
 
-Both ways of training run in the same process on the same random tokens: (a) plain TRL SFTTrainer with PEFT, (b) the project's own settings
+Both ways of training run in the same process on random tokens of the same lengths: (a) plain TRL SFTTrainer with PEFT, (b) the project's own settings
 (`training.arguments`), which the GPU presets use. Nothing is skipped in silence: a case that fails is in the file with its error.
 """
 import argparse, gc, importlib.metadata, json, os, sys, tempfile, time, warnings
