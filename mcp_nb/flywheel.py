@@ -21,7 +21,7 @@ from .validation import case_set, example_case, validate
 from .benchmark import outcomes, paired
 from .engine import load_engine
 from .redaction import MARK
-from .monitoring import TraceStore
+from .monitoring import TraceStore, visible
 from .production import promote, served
 
 # %% ../nbs/65_flywheel.ipynb #1bc31028
@@ -30,10 +30,8 @@ def to_review(
     most: int = 50,
 ) -> list[dict]:                         # traces
     "What nobody has judged yet: failed calls first, then unsure ones, then the rest; the newest first."
-    found = {}
-    for which in ('failed', 'low', 'unreviewed'): found.update((t['id'], t) for t in reversed(store.traces(which, limit=None if which == 'failed' else most)) if not t['verdict'] and t['id'] not in found)
-    order = dict(failed=0, low=1)
-    return sorted(found.values(), key=lambda t: (order.get(t['outcome'], 2), -t['time']))[:most]
+    found = {t['id']: t for which in ('unreviewed failed', 'unreviewed low', 'unreviewed') for t in store.traces(which, limit=most)}
+    return list(found.values())[:most]
 
 def answer_of(trace: dict) -> str:
     "What a model answered, as a person would write it: calls, one a line, or words."
@@ -69,14 +67,14 @@ def review(
     say(f"{len(found)} to look at. r: right, w: wrong, x: not to be run, n: next, q: stop; or write what is right: calls, or words, and then an empty line.")
     for number, trace in enumerate(found, 1):
         why = trace['error'] or ('cut off' if trace['cut'] else next((u['text'] for u in trace['used'] if u['failed']), ''))
-        say(f"\n{number} of {len(found)}  {trace['outcome']}{f' ({why[:200]})' if why else ''}\n  asked:    {trace['query'][:2000]}\n  answered: {answer_of(trace)[:2000]}\n  tools:    {', '.join(t['name'] for t in trace['tools'])[:500]}")
+        say(visible(f"\n{number} of {len(found)}  {trace['outcome']}{f' ({why[:200]})' if why else ''}\n  asked:    {trace['query'][:2000]}\n  answered: {answer_of(trace)[:2000]}\n  tools:    {', '.join(t['name'] for t in trace['tools'])[:500]}"))
         while True:
             try: said = _said(ask)
             except (EOFError, KeyboardInterrupt): return dict(done)
             if said == 'q': return dict(done)
             if said in ('n', ''): break
             try: verdict = KEYS.get(said) or correct(store, trace, said)
-            except UserError as e: say(f'  {e}'); continue
+            except UserError as e: say(visible(f'  {e}')); continue
             if said in KEYS: store.feedback(trace['id'], verdict)
             done[verdict] += 1; break
     return dict(done)

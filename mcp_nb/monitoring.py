@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['VERSION', 'APPLICATION', 'TABLES', 'KEEP', 'OUTCOMES', 'VERDICTS', 'WAITING', 'EVERY', 'SHARES', 'STYLE', 'WINDOWS',
            'TraceStore', 'outcome_of', 'tool_of', 'rates', 'training_mix', 'live_mix', 'distance', 'drift', 'Alerts',
-           'dashboard_page', 'dashboard']
+           'visible', 'dashboard_page', 'dashboard']
 
 # %% ../nbs/60_monitoring.ipynb #55c970b7
 import contextlib, hashlib, html, json, logging, os, queue, re, secrets, sqlite3, threading, time
@@ -205,10 +205,11 @@ def _wait(self: TraceStore, id, words):
 
 # %% ../nbs/60_monitoring.ipynb #86110fd4
 _WHICH = dict(all='1', failed="t.outcome = 'failed'", low="t.outcome = 'low'", reviewed='t.verdict IS NOT NULL', unreviewed='t.verdict IS NULL')
+_WHICH.update({f'unreviewed {name}': f'{_WHICH[name]} AND t.verdict IS NULL' for name in ('failed', 'low')})
 
 @patch
 def traces(self: TraceStore,
-    which: str = 'all',              # 'all', 'failed', 'low', 'reviewed' or 'unreviewed'
+    which: str = 'all',              # 'all', 'failed', 'low', 'reviewed', 'unreviewed', 'unreviewed failed' or 'unreviewed low'
     tool: str | None = None,         # only those that called it, alone or among others
     since: float | None = None,      # seconds since 1970
     limit: int | None = 100,         # how many at most; None: all
@@ -433,9 +434,13 @@ def _deliver(self: Alerts):
 # %% ../nbs/60_monitoring.ipynb #94d98e88
 _HIDDEN = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
 
+def visible(text: str) -> str:
+    "A text in which characters that hide or turn text, or command a terminal, are written out."
+    return _HIDDEN.sub(lambda m: f'\\u{ord(m[0]):04x}', text)
+
 def _esc(value, most=300):
     "Anything as HTML text, shortened."
-    text = _HIDDEN.sub(lambda m: f'\\u{ord(m[0]):04x}', '–' if value is None else str(value)[:most + 1])
+    text = visible('–' if value is None else str(value)[:most + 1])
     return html.escape(text if len(text) <= most else text[:most] + '…')
 
 def _table(head, rows):
