@@ -328,11 +328,13 @@ def build_trainer(
 def train(
     config: MCPFineTuningConfig,
     folder: RunFolder,
+    callbacks=(),                    # transformers' `TrainerCallback`s, beside the project's own
 ) -> dict:                           # the metrics, also in checkpoints/metrics.json
     "Train on the run's dataset (made if missing), resuming from the last checkpoint if there is one."
     if not folder.dataset.exists(): save_dataset(make_dataset(config), folder, config)
     examples, development = load_examples(folder.dataset), load_examples(folder.dataset.with_name('mcp_development_set.json'))
     trainer = build_trainer(config, folder, examples, development)       # whatever is wrong with the settings is found here, before anything is removed
+    for callback in callbacks: trainer.add_callback(callback)
     last, start = begin(config, folder), time.time()
     trainer.train(resume_from_checkpoint=last)
     final = trainer.evaluate()
