@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CALL_OPEN', 'CALL_CLOSE', 'MAX_TEXT', 'MAX_CLOSERS', 'MAX_ARGUMENTS', 'TOOL_FORMATS', 'FAMILIES', 'FORMATS',
-           'MAX_DEPTH', 'MAX_RULES', 'MAX_LENGTH', 'MAX_WHOLE', 'GRAMMAR', 'identifier', 'names_as_written',
-           'written_apart', 'literal', 'render_call', 'render_calls', 'Parsed', 'ToolFormat', 'parse', 'chat_template',
-           'template_environment', 'render', 'split_prompt', 'completion', 'grammar', 'uncallable', 'legal',
-           'vocabulary', 'guide', 'ending']
+           'MAX_DEPTH', 'MAX_RULES', 'MAX_LENGTH', 'MAX_WHOLE', 'GRAMMAR', 'FREE', 'CALL_ERRORS', 'identifier',
+           'names_as_written', 'written_apart', 'literal', 'render_call', 'render_calls', 'Parsed', 'ToolFormat',
+           'parse', 'chat_template', 'template_environment', 'render', 'split_prompt', 'completion', 'grammar',
+           'uncallable', 'legal', 'vocabulary', 'guide', 'ending', 'call_opening']
 
 # %% ../nbs/12_codec.ipynb #002
 import ast, functools, itertools, json, keyword, math, re, warnings
@@ -1155,3 +1155,11 @@ def _gemma_read(text):
 _GEMMA_MARKS = ('<start_function_call>', '<end_function_call>', '<start_function_declaration>', '<end_function_declaration>', '<start_function_response>', '<end_function_response>', '<escape>')
 _BROKEN = "{%- macro broken(text) %}{% set ns = namespace(t=text) %}{% for m in MARKS %}{% set ns.t = ns.t.replace(m, m[0] + ' ' + m[1:]) %}{% endfor %}{{ ns.t }}{% endmacro -%}".replace('MARKS', repr(['<start_of_turn>', '<end_of_turn>', '<bos>', *_GEMMA_MARKS[:6]]))
 TOOL_FORMATS['functiongemma'] = ToolFormat(_BROKEN + _FUNCTION_GEMMA.strip().replace('DEFAULT', repr('You are a model that can do function calling with the following functions')), '<start_function_call>', _gemma_write, _gemma_read, None, _GEMMA_MARKS, after_calls='<start_function_response>', stops=('<start_function_response>',), asked=_asked)
+
+# %% ../nbs/12_codec.ipynb #29a5ba16
+FREE = {'plain', *(f for f in TOOL_FORMATS if not TOOL_FORMATS[f].calls)}            # families whose answers are not held to a grammar
+CALL_ERRORS = ('unclosed', 'syntax', 'not_a_call', 'value', 'unknown_tool', 'unknown_parameter', 'schema')       # of an answer in which a call was begun
+
+def call_opening(family: str = '') -> str:
+    "What a call begins with."
+    return TOOL_FORMATS[family].opening if family in TOOL_FORMATS else CALL_OPEN

@@ -68,7 +68,7 @@ class Upstream(_Group):
     models: list[str] = Field(min_length=1)             # the names that lead there
     key_env: str = ''                                   # the environment variable that holds its key
     ours: bool = False                                  # it runs a model of ours (vLLM, say): it is asked for completions of our own prompts
-    family: Literal['gemma', 'phi', 'phi_mini', 'chatml', 'llama'] = 'phi'   # of such a model: whose turn marks it was trained with
+    family: Literal['gemma', 'phi', 'phi_mini', 'chatml', 'llama', 'qwen2_5', 'qwen3', 'qwen3_instruct', 'llama_json', 'phi_mini_json', 'functiongemma'] = 'phi'   # of such a model: the turn marks, and the tool format, that it was trained with
 
 # %% ../nbs/59_production.ipynb #25718796
 class Production(BaseSettings):

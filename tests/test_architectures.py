@@ -1,15 +1,16 @@
 "A tiny random model of each architecture through every room: load, adapters, training, resume, merge, ONNX in both sizes, judging, serving. Phi-4 is a Phi-3 here: the same layer names, the same turn marks."
 import json, shutil
+from pathlib import Path
 import httpx
 import pytest
 import torch
 from safetensors import safe_open
 from mcp_nb.catalog import DEFAULT_TOOLS
-from mcp_nb.codec import FAMILIES
+from mcp_nb.codec import FAMILIES, TOOL_FORMATS, call_opening
 from mcp_nb.config import make_config, read_json, run_folder, write_text
 from mcp_nb.dataset import make_dataset, save_dataset
 from mcp_nb.engine import TorchEngine, load_engine
-from mcp_nb.models import load_model, tiny_random
+from mcp_nb.models import encode, load_model, load_tokenizer, tiny_random
 from mcp_nb.production import MonitoringSettings, Production, ServerSettings
 from mcp_nb.quantization import quantize
 from mcp_nb.serving import Server, running
@@ -76,3 +77,39 @@ def check_resume(config, folder, metrics):
     again = train(config, folder)
     assert again['steps'] == metrics['steps'] and again['history'][0]['step'] == metrics['history'][0]['step']
     assert (folder.checkpoints/'adapter'/'adapter_model.safetensors').read_bytes() == before
+
+
+PUBLISHED = dict(qwen3=('qwen3', 'qwen3'), llama_json=('llama', 'llama3_1'))
+
+
+def foreign(tmp_path, family):
+    "A tiny model as a foreign one would come: its makers' template and their marks in its tokenizer."
+    import trl
+    from transformers import AutoTokenizer
+    architecture, name = PUBLISHED[family]
+    folder = shutil.copytree(tiny_random(architecture), tmp_path/'foreign')
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(list(TOOL_FORMATS[family].marks)); tokenizer.add_special_tokens(dict(additional_special_tokens=list(TOOL_FORMATS[family].stops)), replace_extra_special_tokens=False)
+    tokenizer.chat_template = (Path(trl.__file__).parent/'chat_templates'/f'{name}.jinja').read_text()
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize('family', PUBLISHED)
+def test_a_model_that_knows_tools_keeps_its_format(tmp_path, family):
+    "Asked, trained further, made smaller and asked again: always in its makers' format."
+    base, folder = foreign(tmp_path, family), run_folder(str(tmp_path/'run'))
+    assert load_tokenizer(base).family == family
+    config = make_config('tiny', model_name=base, max_seq_length=8192, head_sample=0, dataset_size=24, validation_size=24, batch_size=4, validation_frequency=100)
+    train(config, folder)
+    requests = [('Read a.py', DEFAULT_TOOLS), ('Find TODO in src', DEFAULT_TOOLS[:3])]
+    engines = dict(base=TorchEngine(base, torch.float32, max_new_tokens=40), tuned=TorchEngine(folder.final_model, torch.float32, max_new_tokens=40), int8=load_engine(quantize(folder, folder.final_model)['int8'], max_new_tokens=40))
+    assert {e.family for e in engines.values()} == {family} and len({e.prompt(*requests[0]) for e in engines.values()}) == 1
+    for name, engine in engines.items():
+        prefix, rest = engine.prompt(*requests[0])
+        assert encode(engine.tokenizer, prefix) + encode(engine.tokenizer, rest) == encode(engine.tokenizer, prefix + rest)
+        assert len(engine.stop_ids) >= 2, name
+        engine.sure = 0
+        for answer in [*engine.answers(requests), engine.answer(*requests[0])]:
+            assert answer.calls and not answer.error and call_opening(family) in answer.text and '<tool_use>' not in answer.text, (name, answer)
+    assert validate(engines['tuned'], dict(validation=case_set('validation', folder)[:4]), folder.final_model)['sets']['validation']['detection']['n'] == 4
