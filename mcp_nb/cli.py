@@ -228,7 +228,7 @@ def do_doctor(a):
     from mcp_nb.config import doctor
     found = doctor()
     if a.json: print(json.dumps(found, indent=1)); return 1 if found['problems'] else 0
-    for group in ('machine', 'libraries'):
+    for group in ('machine', 'libraries', 'gpu', 'hub'):
         print(group); [print(f'  {k:<20}{v}') for k, v in found[group].items()]
     print(f"\npreset that fits: {found['preset']} - {found['reason']}")
     for p in found['problems']: print('problem:', p)

@@ -24,7 +24,7 @@ from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, read
 from .codec import completion, split_prompt
 from .dataset import load_examples, make_dataset, save_dataset
 from .guessing import habits_of
-from .models import attach_lora, encode, load_model, load_tokenizer, resolve_adapter, resolve_base, save_adapter, save_merged
+from .models import attach_lora, encode, load_model, load_tokenizer, remember_base, resolve_adapter, resolve_base, save_adapter, save_merged
 
 # %% ../nbs/31_training.ipynb #005
 def tokenize(
@@ -302,9 +302,10 @@ def build_trainer(
     "Model, adapters, data and TRL trainer of a run: packed (CPU) or plain (GPU, QLoRA)."
     set_seeds(config.seed)
     if config.threads: torch.set_num_threads(config.threads)
-    base = resolve_base(config.model_name)
-    tokenizer = load_tokenizer(base)
-    model = load_model(base, dtype, four_bit=config.load_in_4bit, attention='shared_prefix' if config.packed else 'sdpa')
+    base = resolve_base(config.model_name, config.model_revision)
+    remember_base(folder.checkpoints/'base.json', config.model_name, base, config.model_revision)
+    tokenizer = load_tokenizer(base, config.prompt_family)
+    model = load_model(base, dtype, four_bit=config.load_in_4bit, attention='shared_prefix' if config.packed else 'fastest')
     family = tokenizer.family
     model = attach_lora(model, config)
     if model.coverage < 1 and config.target_modules == 'all-linear': raise UserError(f'LoRA covers only {model.coverage:.0%} of the linear layers')
