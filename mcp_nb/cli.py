@@ -47,7 +47,17 @@ def do_stage(a):
     from mcp_nb.config import one_of, PRESETS
     given = dict(a.parameters, **{k: v for k, v in dict(model=getattr(a, 'model', ''), cases=getattr(a, 'cases', ''), exporter=getattr(a, 'exporter', '')).items() if v})
     preset = one_of(a.preset or 'cpu', PRESETS, 'preset'); check_names([a.command], given)
+    if a.command == 'train' and _launched(preset, a.run or preset, given): return
     run_stage(a.command, preset, a.run or preset, given, force=True)
+
+def _launched(preset, run, given):
+    "Under torchrun or accelerate this process is one of several: it trains here, without a notebook."
+    from mcp_nb.devices import world
+    if world()[1] == 1: return False
+    from mcp_nb.config import make_config, run_folder
+    from mcp_nb.training import train
+    train(make_config(preset, **given), run_folder(run))
+    return True
 
 # %% ../nbs/81_cli.ipynb #009
 def is_stage(a) -> bool:

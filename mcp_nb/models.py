@@ -9,7 +9,7 @@ __all__ = ['MODEL_FAMILIES', 'BASE_SHA256', 'VOCABULARY', 'TINY', 'SHIPPED_BASES
            'shipped_model']
 
 # %% ../nbs/30_models.ipynb #002
-import hashlib, json, sys, tempfile, warnings
+import hashlib, json, os, sys, tempfile, warnings
 from pathlib import Path
 from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, data_file, make_config, one_of, project_root, read_json, run_folder, sha256_of, write_json
 from .schema import bucket
@@ -136,6 +136,7 @@ def load_model(
     dtype='bfloat16',
     four_bit: bool = False,      # NF4 with double quantization (QLoRA, arXiv:2305.14314); needs a GPU
     attention: str = 'sdpa',     # or a registered attention implementation
+    device: str | None = None,   # None: this process's GPU where there is one
 ):                               # a causal language model
     "Load a model; with a GPU it goes there, and flash-attention is used where installed."
     import torch
@@ -143,7 +144,7 @@ def load_model(
     from transformers.utils import logging
     logging.disable_progress_bar()
     options = dict(dtype=dtype, attn_implementation=attention)
-    if torch.cuda.is_available(): options['device_map'] = {'': 0}
+    if torch.cuda.is_available(): options['device_map'] = {'': device or int(os.environ.get('LOCAL_RANK', 0))}
     if four_bit: options['quantization_config'] = _four_bit()
     try: return AutoModelForCausalLM.from_pretrained(path, **options)
     except OSError as e: raise UserError(f'cannot load the model {path}: {str(e).splitlines()[0]}') from None
