@@ -93,7 +93,7 @@ def suggest(trial, space: dict) -> dict:
     return {name: one(name, about) for name, about in space.items()}
 
 # %% ../nbs/44_search.ipynb #d1d4c63a
-PACE = dict(examples=110, cases=110)         # a minute, on one core: trained, and judged; the embedded base
+PACE = dict(examples=80, cases=110)          # a minute, on one of two busy cores: trained (evaluations included), and judged; the embedded base
 TRAINED = 0.6                                # of a slot; the rest is for loading, the last evaluations, merging and judging
 
 def workers_for(trials: int, facts: dict) -> int:
@@ -133,6 +133,7 @@ def make_cases(config: MCPFineTuningConfig, folder: Path) -> None:
     keys, wordings, extra_cases = {e.key for e in seen}, {e.split_group for e in seen}, more['validation'] + more['development']
     unseen = [e for e in extra_cases if e.key not in keys]
     fresh = [e for e in unseen if e.split_group not in wordings]
+    chosen['development'] = chosen['development'][:max(24, config.validation_size // 4)]          # read five times in each trial
     more['validation'] = (fresh if 2 * len(fresh) >= config.validation_size else unseen)[:config.validation_size]
     for name, data in dict(cases=chosen, fresh=more).items():
         with complete_folder(folder/name) as f: save_dataset(data, RunFolder(f), config)
