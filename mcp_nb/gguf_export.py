@@ -105,6 +105,11 @@ def checkpoint_family(checkpoint) -> str:
     added = {a['content']: a['id'] for a in read_json(Path(checkpoint)/'tokenizer.json')['added_tokens']}
     return family_of(SimpleNamespace(**read_json(Path(checkpoint)/'config.json')), added)
 
+def _name(checkpoint):
+    "A checkpoint's name. One with 'phi3' in it makes llama.cpp swallow the spaces after turn marks, or refuse the file."
+    swallows = any(a.get('rstrip') for a in read_json(checkpoint/'tokenizer.json')['added_tokens'])
+    return checkpoint.name if swallows else re.sub('(?i)(phi)-?(3)', r'\1 \2', checkpoint.name)
+
 def _pieces(file, rows):
     "(text, kind) of each token; rows of the model that no token has are filled with unused ones."
     added = {a['id']: a for a in file['added_tokens']}
@@ -211,7 +216,7 @@ def export_gguf(
     config = read_config(checkpoint)
     plan = _plan(checkpoint, config, kind)
     with _appearing(target, ARCHITECTURES[config['model_type']]) as writer:
-        writer.add_name(checkpoint.name)
+        writer.add_name(_name(checkpoint))
         extra = _describe(writer, config, kind)
         _vocabulary(writer, checkpoint, config['vocab_size'])
         _write(writer, plan, extra, config)
