@@ -313,7 +313,7 @@ def parity(
     ids = [[i for p in both for i in tokenizer.encode(p, False)] for both in pieces]
     try:
         for row in rows: peers[row['name']] = Peer(row)
-        for name, (url, model) in (servers or {}).items(): peers[name] = Served(url, model, source, most)
+        for name, (url, model) in (servers or {}).items(): peers[name] = Served(url, model or source.name, source, most)
         answers = _ask_all(peers, cases)
         expected = dict(answers=answers['checkpoint'], texts=[''.join(p) for p in pieces], ids=ids, id_marks=list(map(mark_of, ids)), prompt_marks=[mark_of(''.join(p)) for p in pieces])
         readers = {r['name']: own_reader(r) for r in rows[1:]} | {n: peers[n].read for n in servers or {}}
