@@ -356,7 +356,7 @@ def parity_table(record: dict) -> str:
     count = lambda r, key: '-' if r[key] is None else f"{r[key]}/{r['n']}"
     rows = [('', 'prompts', 'tokens', 'own tokenizer', 'same calls, %', 'same text, %', 'exact, %', 'median ms', 'MB on disk', 'MB held')]
     rows += [(name, count(r, 'same_prompt'), count(r, 'same_tokens'), count(r, 'own_tokenizer'), percent(r['same_calls']), percent(r['same_text']), percent(r['exact']), f"{r['wall_ms']['p50']:.0f}", str(r['megabytes'] or '-'), f"{r['memory_mb']:.0f}" if r['memory_mb'] else '-') for name, r in record['formats'].items()]
-    return '\n'.join(''.join(f'{c:<18}' if i in (0, 4, 5, 6) else f'{c:>13}  ' for i, c in enumerate(row)).rstrip() for row in rows) + f"\n{record['cases']} requests, {record['tool_lists']} tool list(s); " + ('; '.join(record['differing']) or 'every prompt is the same, to the byte and to the token')
+    return '\n'.join(''.join(f'{c:<34}' if i == 0 else f'{c:<20}' if i in (4, 5, 6) else f'{c:<15}' for i, c in enumerate(row)).rstrip() for row in rows) + f"\n{record['cases']} requests, {record['tool_lists']} tool list(s); " + ('; '.join(record['differing']) or 'every prompt is the same, to the byte and to the token')
 
 # %% ../nbs/66_exports.ipynb #1e151501
 def check_parity(record: dict) -> None:
