@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
-           'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback', 'do_trial',
-           'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'do_search',
-           'parser', 'main']
+           'do_scaling', 'do_export', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback',
+           'do_trial', 'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks',
+           'do_search', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -139,6 +139,36 @@ def do_scaling(a):
     file = _record_file(a, path, 'scaling.json')
     print(scaling_table(scaling_record(path, file, a.most or 24, engine)))
     if file: print(f'written to {file}', file=sys.stderr)
+
+# %% ../nbs/81_cli.ipynb #66acec03
+def do_export(a):
+    from mcp_nb.benchmark import sample_first
+    from mcp_nb.config import UserError, one_of, write_json
+    from mcp_nb.exports import PRECISIONS, check_parity, export, find_source, parity, parity_table
+    from mcp_nb.validation import case_set, load_cases
+    formats = [one_of(f.strip(), PRECISIONS, 'format') for f in a.format.split(',') if f.strip()]
+    if len(formats) > 1 and (a.to or a.precision): raise UserError('--to and --precision are for one format: give them one at a time')
+    servers = dict(_server(text) for text in a.at)
+    if not formats and not servers: raise UserError(f"say what to make: --format with some of {', '.join(PRECISIONS)}")
+    if (a.cases or a.json or servers) and a.compare is None: raise UserError('--cases, --json and --at are for a comparison: add --compare N')
+    cases = sample_first(load_cases(a.cases) if a.cases else case_set('acceptance')) if a.compare is not None else []
+    source = find_source(a.run)
+    made = [export(source, f, a.precision, a.to) for f in formats]
+    for at in made: print(at)
+    if a.compare is None: return
+    record = parity(source, made, cases[:a.compare or None], servers)
+    file = a.json or (source.folder and source.folder/'parity.json')
+    if file: write_json(file, record)
+    print(parity_table(record) + (f'\nwritten to {file}' if file else ''))
+    check_parity(record)
+
+def _server(text):
+    "NAME=URL, or NAME=URL#MODEL where the model has another name there."
+    from mcp_nb.config import UserError
+    name, _, url = text.partition('=')
+    url, _, model = url.partition('#')
+    if not name or not url.startswith(('http://', 'https://')): raise UserError(f'--at takes NAME=URL (or NAME=URL#MODEL), not {text!r}')
+    return name, (url, model)
 
 # %% ../nbs/81_cli.ipynb #012
 def _tools(a):
@@ -339,6 +369,12 @@ def parser() -> argparse.ArgumentParser:
     for flag, kind, text in (('--trials', int, 'how many in all (default 8); the first is the preset as it is'), ('--minutes', float, 'for the whole search; trials are cut to fit (default: no limit, full runs)'), ('--workers', int, 'trials at a time (default: as cores and memory allow; 0: one after the other in this process)')): c.add_argument(flag, type=kind, help=text)
     for flag, text in (('--preset', 'where the trials start from (default: cpu)'), ('--name', 'the search\'s folder in outputs (default: search_<preset>); the same name again goes on'), ('--space', 'a JSON file: a list of choices or {"low": .., "high": .., "log": true} for each parameter'), ('--take', 'copy the best trial of a finished search to a run of this name')): c.add_argument(flag, default='', help=text)
     c.add_argument('--ray', action='store_true', help='with Ray Tune, on a cluster or on this machine')
+    c = command('export', do_export, "write a model for other people's servers: llama.cpp, Ollama, vLLM, multi-LoRA, onnxruntime-genai")
+    c.add_argument('run', help="a run's name, a checkpoint folder, or shipped: the model that comes with the package")
+    for flag, text in (('--format', 'gguf, ollama, vllm, adapter, genai (comma-separated)'), ('--precision', 'of one format (gguf, ollama: q8_0, f32, f16, bf16, q5_1 … q4_0; vllm: bfloat16, float16, float32; genai: int4, int8, cuda-int4, cuda-fp16)'), ('--to', 'a new folder (default: exports/ in the run)'),
+                       ('--cases', 'with --compare: a case file (default: the acceptance set)'), ('--json', 'with --compare: write the record to this file (default: exports/parity.json in the run)')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--compare', type=int, metavar='N', help='ask each export, and the checkpoint, the same N requests (0: all): same prompts? same calls?')
+    c.add_argument('--at', action='append', default=[], metavar='NAME=URL', help='with --compare: also ask a server that runs the export (NAME=URL#MODEL if the model has another name there)')
     c = command('bfcl', do_bfcl, 'judge a model on the Berkeley Function Calling Leaderboard')
     for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--categories', 'comma-separated (default: all)'), ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--most', type=int, default=100, help='cases of each category (default 100; 0: all)')
