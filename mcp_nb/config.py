@@ -214,8 +214,8 @@ PRESETS = {
     'general':    dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=5e-4, dataset_size=40_000, toolbank_share=0.68, conversation_share=0.08, max_seq_length=3072, validation_frequency=250),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),
-    'phi4_24gb':  dict(),
-    'phi4_80gb':  dict(load_in_4bit=False, batch_size=16, gradient_accumulation_steps=1),
+    'phi4_24gb':  dict(packed=True, batch_size=16, gradient_accumulation_steps=1),
+    'phi4_80gb':  dict(packed=True, batch_size=16, gradient_accumulation_steps=1, load_in_4bit=False),
 }
 
 # %% ../nbs/00_config.ipynb #030
