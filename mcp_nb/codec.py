@@ -942,7 +942,7 @@ _SAFE = _TEMPLATE[_TEMPLATE.index('{%- macro safe'):_TEMPLATE.index('{%- macro s
 @functools.cache
 def _makers_template(family):
     "The template of a family of `TOOL_FORMATS`."
-    form, (before, after, end, assistant, bos) = TOOL_FORMATS[family], FAMILIES[family]
+    form, (before, after, end, _, bos) = TOOL_FORMATS[family], FAMILIES[family]
     marks = sorted({m for m in (before, after.strip(), end.strip(), bos, *form.marks, *form.stops) if len(m) > 2})
     return _SAFE.replace('MARKS', repr(marks)) + form.template.strip()
 

@@ -202,6 +202,8 @@ class MCPFineTuningConfig:
     load_in_4bit: bool = True             # QLoRA (needs a GPU)
     max_minutes: float = 0                # training's minutes; the learning rate falls with the clock, so that it ends where it should; 0: no limit
     threads: int = 0                      # CPU threads; 0: all cores
+    processes: int = 1                    # devices to train on, one process each
+    sharding: str = 'ddp'                 # how they share the work: 'ddp', 'fsdp' or 'deepspeed' (see the devices notebook)
     baseline_cases: int = 40              # the slow unquantized baseline is judged on a sample of this size
 
 # %% ../nbs/00_config.ipynb #029
@@ -215,8 +217,8 @@ PRESETS = {
     'general':    dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=5e-4, dataset_size=40_000, toolbank_share=0.68, conversation_share=0.08, max_seq_length=3072, validation_frequency=250),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),
-    'phi4_24gb':  dict(),
-    'phi4_80gb':  dict(load_in_4bit=False, batch_size=16, gradient_accumulation_steps=1),
+    'phi4_24gb':  dict(packed=True, batch_size=16, gradient_accumulation_steps=1),
+    'phi4_80gb':  dict(packed=True, batch_size=16, gradient_accumulation_steps=1, load_in_4bit=False),
 }
 
 # %% ../nbs/00_config.ipynb #030
@@ -244,7 +246,7 @@ def _convert(name, value, kind):
 
 def _check(config):
     "Refuse values that cannot work, in words."
-    for name in ('learning_rate', 'num_epochs', 'batch_size', 'gradient_accumulation_steps', 'max_seq_length', 'lora_r', 'dataset_size'):
+    for name in ('learning_rate', 'num_epochs', 'batch_size', 'gradient_accumulation_steps', 'max_seq_length', 'lora_r', 'dataset_size', 'processes'):
         if getattr(config, name) <= 0: raise UserError(f'parameter {name!r} must be above 0, not {getattr(config, name)}')
     if not 0 < config.validation_split < 1: raise UserError(f"parameter 'validation_split' must lie between 0 and 1, not {config.validation_split}")
     return config

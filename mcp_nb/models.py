@@ -10,7 +10,7 @@ __all__ = ['MODEL_FAMILIES', 'BASE_SHA256', 'VOCABULARY', 'HUB_FILES', 'LARGE_FI
            'save_adapter', 'linear_layers', 'attach_lora', 'save_merged', 'shipped_model']
 
 # %% ../nbs/30_models.ipynb #002
-import hashlib, json, shutil, sys, tempfile, warnings
+import hashlib, json, os, shutil, sys, tempfile, warnings
 from pathlib import Path
 from .config import UserError, MCPFineTuningConfig, cache_folder, complete_folder, data_file, fitting_attention, gpu_facts, make_config, one_of, project_root, read_json, run_folder, sha256_of, write_json
 from .schema import Message, Tool, ToolCall, bucket
@@ -279,6 +279,7 @@ def load_model(
     dtype='bfloat16',
     four_bit: bool = False,      # NF4 with double quantization (QLoRA, arXiv:2305.14314); needs a GPU
     attention: str = 'sdpa',     # a registered attention implementation; 'fastest': flash-attention where it is installed and can run, else sdpa
+    device: str | None = None,   # None: this process's GPU where there is one
 ):                               # a causal language model
     "Load a model, on the GPU if there is one; weights from safetensors only, and no code of the model's own."
     import torch
@@ -286,7 +287,7 @@ def load_model(
     from transformers.utils import logging
     logging.disable_progress_bar()
     options = dict(dtype=dtype, attn_implementation=fitting_attention(gpu_facts(), str(dtype).endswith('bfloat16'))[0] if attention == 'fastest' else attention, use_safetensors=True, trust_remote_code=False)
-    if torch.cuda.is_available(): options['device_map'] = {'': 0}
+    if torch.cuda.is_available(): options['device_map'] = {'': device or int(os.environ.get('LOCAL_RANK', 0))}
     if four_bit: options['quantization_config'] = _four_bit()
     try: return AutoModelForCausalLM.from_pretrained(path, **options)
     except OSError as e: raise UserError(f'cannot load the model {path}: {str(e).splitlines()[0]}') from None

@@ -25,7 +25,7 @@ from .config import UserError, outputs_folder
 from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS
 from .codec import FAMILIES, TOOL_FORMATS
-from .engine import Answer, Engine, give_back, load_engine, make_answer
+from .engine import Answer, Engine, as_trained, give_back, load_engine, make_answer
 from .production import Production, checked_model, checked_production, model_folder, served_file
 from .monitoring import Alerts, TraceStore, dashboard_page, training_mix
 from .wire import BadRequest, chat_body, chat_stream, error_body, from_chat, from_messages, from_responses, messages_body, messages_stream, reply_to, responses_body, responses_stream, seen_name, trace_of
@@ -509,6 +509,7 @@ def open_server(settings: Production, best=None) -> Server:
     up = next((u for u in settings.upstreams.values() if u.ours), None)
     if not up: return Server(settings, ServedModel(settings, best))
     engine = RemoteEngine(up.url, up.models[0], os.environ.get(up.key_env, '') if up.key_env else '', up.family, settings.server.max_seconds)
+    if up.card: as_trained(engine, up.card)
     return Server(settings, type('Remote', (), dict(path=engine.path, engine=engine, current=lambda self: engine))())
 
 # %% ../nbs/62_serving.ipynb #f7c4981a

@@ -1,16 +1,20 @@
 "A tiny random model of each architecture through every room: load, adapters, training, resume, merge, ONNX in both sizes, judging, serving. Phi-4 is a Phi-3 here: the same layer names, the same turn marks."
 import json, shutil
 from pathlib import Path
+import gguf
 import httpx
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from mcp_nb.catalog import DEFAULT_TOOLS
 from mcp_nb.codec import FAMILIES, TOOL_FORMATS, call_opening
-from mcp_nb.config import make_config, read_json, run_folder, write_text
+from mcp_nb.config import UserError, make_config, read_json, run_folder, write_text
 from mcp_nb.dataset import make_dataset, save_dataset
 from mcp_nb.engine import TorchEngine, load_engine
+from mcp_nb.exports import export, export_row, find_source, own_reader
 from mcp_nb.models import encode, load_model, load_tokenizer, tiny_random
+from mcp_nb.peers import missing_package, open_engine
 from mcp_nb.production import MonitoringSettings, Production, ServerSettings
 from mcp_nb.quantization import quantize
 from mcp_nb.serving import Server, running
@@ -61,10 +65,28 @@ def test_every_room(tmp_path, architecture):
         engine.sure = 0                                                                                   # a call, whatever a random model would rather say; and a legal one
         assert all(a.calls and not a.error for a in engine.answers(requests)), name
         engine.sure = .5
+    check_exports(folder, engines['torch'], prompts['torch'])
     settings = Production(server=ServerSettings(port=0), monitoring=MonitoringSettings(store=str(tmp_path/'t.sqlite')))
     with running(Server(settings, type('Fixed', (), dict(path=str(made['int8']), engine=engines['int8'], current=lambda self: self.engine))())) as at:
         answer = httpx.post(f'{at}/v1/messages', json=dict(model='mcp-nb', max_tokens=16, messages=[dict(role='user', content='Read a.py')], tools=[dict(name='Read', input_schema=DEFAULT_TOOLS[0].parameters)]), timeout=60)
     assert answer.status_code == 200 and answer.json()['content']
+
+
+def check_exports(folder, ours, prompts):
+    "Every format is made; each one's own tokenizer reads our prompts as we do; llama.cpp, where it is installed, writes what transformers writes, and the adapter on its base what the merged model writes."
+    source, ids = find_source(str(folder.path)), [[i for p in both for i in encode(ours.tokenizer, p)] for both in prompts]
+    at = {f: export(source, f, p) for f, p in (('vllm', 'bfloat16'), ('adapter', 'bfloat16'), ('genai', 'cuda-fp16'), ('ollama', 'f16'))}
+    for f in ('vllm', 'adapter', *([] if missing_package('llama.cpp') else ['ollama'])):
+        row = export_row(at[f], source, most=12)
+        assert [own_reader(row)(''.join(p)) for p in prompts] == ids, f
+        if f != 'vllm':
+            engine = open_engine(row)
+            free = TorchEngine(folder.final_model, torch.float32, max_new_tokens=12, legal=False)
+            same = [engine.answer(q, DEFAULT_TOOLS).text == free.answer(q, DEFAULT_TOOLS).text for q in ('Read a.py', 'Find TODO in src')]
+            assert all(same) or f == 'adapter' and any(same), (f, same)                                # the merged weights were rounded to 16 bits, which a random model's choice may hang on
+    with pytest.raises(UserError, match='CUDA'): export_row(at['genai'], source)
+    stored = {t.name: t for t in gguf.GGUFReader(next(at['ollama'].glob('*.gguf'))).tensors}
+    assert len(stored) == len(load_file(folder.final_model/'model.safetensors')) and (at['ollama']/'Modelfile').read_text().startswith('FROM ./run-f16.gguf')
 
 
 def check_resume(config, folder, metrics):
