@@ -210,7 +210,7 @@ def hub_model(
         if files and not any(f.endswith('.safetensors') for f in files): raise UserError(f'{repo} has no weights as safetensors: others can hold code, and are not loaded')
         if need := _check_room(repo, files): print(f'Downloading {repo} at {commit[:12]}, {need / 1e9:.1f} GB ...', file=sys.stderr, flush=True)
         for name, (size, content) in files.items():
-            if size >= LARGE_FILE: _fetch(repo, commit, name, size, content)
+            if size >= LARGE_FILE and len(content) == 64: _fetch(repo, commit, name, size, content)
         return snapshot_download(repo, revision=revision or None, allow_patterns=HUB_FILES, ignore_patterns=['*/*'], max_workers=2)
     except UserError: raise
     except Exception as e: raise UserError(_hub_problem(e, repo, revision)) from None
