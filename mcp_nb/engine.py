@@ -18,9 +18,9 @@ from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 from .config import UserError, cache_folder, one_of, read_json
 from .schema import ToolCall, problems_of
 from .catalog import DEFAULT_TOOLS, shortlist
-from .codec import CALL_CLOSE, CALL_OPEN, FAMILIES, ending, guide as new_guide, parse, render, split_prompt, vocabulary as new_vocabulary
+from .codec import CALL_CLOSE, FAMILIES, FREE, TOOL_FORMATS, call_opening, ending, guide as new_guide, parse, render, split_prompt, vocabulary as new_vocabulary
 from .guessing import Habits, guess_rest
-from .models import FileTokenizer, encode, load_model, load_tokenizer
+from .models import FileTokenizer, encode, load_model, load_tokenizer, stop_tokens
 from .native import NativeModel, NotNative, write_saved
 
 # %% ../nbs/40_engine.ipynb #005
@@ -37,9 +37,9 @@ class Answer:
     chance: float | None = None        # the model's own probability of this answer, token by token; None where that is not known
     confidence: float | None = None    # how likely it is to be right: the chance, calibrated
 
-def make_answer(text: str, tools, tokens: int = 0, latency_ms: float = 0.0) -> Answer:
-    "Read a model's text into an `Answer`."
-    parsed = parse(text, tools)
+def make_answer(text: str, tools, tokens: int = 0, latency_ms: float = 0.0, family: str = '') -> Answer:
+    "Read a model's text into an `Answer`; `family` tells in whose format it writes."
+    parsed = parse(text, tools, family)
     return Answer(text, parsed.calls, parsed.error, tokens, latency_ms, parsed.repaired)
 
 # %% ../nbs/40_engine.ipynb #008
@@ -100,7 +100,7 @@ def _read(self: Engine, ids, tools, ms=0.0, chance=None):
     ids, cut = self._settled(list(ids), tools)
     for i, t in enumerate(ids):
         if t in self.stop_ids: ids = ids[:i]; break
-    return self.checked(make_answer(self._trim(self.tokenizer.decode(ids, skip_special_tokens=False)), tools, len(ids), ms), tools, cut, chance)
+    return self.checked(make_answer(self._trim(self.tokenizer.decode(ids, skip_special_tokens=False)), tools, len(ids), ms, self.family), tools, cut, chance)
 
 @patch
 def checked(self: Engine, answer, tools, cut=False, chance=None):
@@ -127,10 +127,10 @@ def vocabulary(self: Engine):
 @patch
 def guide(self: Engine, tools):
     "A matcher at the beginning of an answer; None where any answer is admitted."
-    if not self.legal or self.family == 'plain': return None
+    if not self.legal or self.family in FREE: return None
     if not hasattr(self, '_guides'): self._guides = OrderedDict()
     if tools not in self._guides:
-        self._guides[tools] = new_guide(tools, self.vocabulary())
+        self._guides[tools] = new_guide(tools, self.vocabulary(), self.family)
         while len(self._guides) > 64: self._guides.popitem(last=False)
     return self._guides[tools].deep_copy()
 
@@ -153,7 +153,9 @@ def opening(self: Engine):
     "The tokens that a call may begin with."
     if not hasattr(self, '_opening'):
         backend = getattr(self.tokenizer, 'backend_tokenizer', None) or self.tokenizer.backend
-        self._opening = [i for k in range(len(CALL_OPEN)) if (i := backend.token_to_id(CALL_OPEN[:k + 1])) is not None]
+        opening = call_opening(self.family)
+        whole = backend.token_to_id(opening)
+        self._opening = [whole] if whole is not None else [i for k in range(len(opening)) if (i := backend.token_to_id(opening[:k + 1])) is not None]
     return self._opening
 
 def legal_tokens(guides, width):
@@ -228,7 +230,7 @@ class TorchEngine(Engine):
         self.tokenizer = load_tokenizer(path, family)
         self.family = self.tokenizer.family
         self.room, self.width = getattr(self.model.config, 'max_position_embeddings', self.room), self.model.get_output_embeddings().weight.shape[0]
-        self.stop_ids = {self.tokenizer.eos_token_id, self.model.config.eos_token_id if isinstance(self.model.config.eos_token_id, int) else None} - {None}
+        self.stop_ids = stop_tokens(self.tokenizer, self.family) | {self.model.config.eos_token_id if isinstance(self.model.config.eos_token_id, int) else None} - {None}
 
     def forget(self):
         super().forget(); self._prefixes.clear()
@@ -320,7 +322,7 @@ class OnnxEngine(Engine):
         self.room, self.width = min(facts['context_length'], 4096), facts['vocab_size']
         self.family = json.loads((Path(path)/'mcp_nb.json').read_text())['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
         self.tokenizer = FileTokenizer(path, self.family)
-        self.stop_ids, self._at, self._generator = {self.tokenizer.eos_token_id}, None, None
+        self.stop_ids, self._at, self._generator = stop_tokens(self.tokenizer, self.family), None, None
 
     def _start(self, prefix):
         "A generator that stands at the end of `prefix`: rewound when it is the same as last time, else new."
@@ -381,7 +383,7 @@ class NativeEngine(Engine):
         self.room, self.width = self.model.shape.positions, self.model.shape.vocabulary
         self.family = read_json(Path(path)/'mcp_nb.json')['family'] if (Path(path)/'mcp_nb.json').exists() else 'gemma'
         self.tokenizer = FileTokenizer(path, self.family)
-        self.stop_ids, self.habits = {self.tokenizer.eos_token_id}, Habits(read_json(file) if (file := Path(path)/'habits.json').exists() else {})
+        self.stop_ids, self.habits = stop_tokens(self.tokenizer, self.family), Habits(read_json(file) if (file := Path(path)/'habits.json').exists() else {})
         self.forget()
         give_back()
 
@@ -477,7 +479,7 @@ def _masks(self: NativeEngine, guide, guess):
 @patch
 def _guess(self: NativeEngine, written, request, tools):
     "Tokens that may follow what was written."
-    if not self.guess: return []
+    if not self.guess or self.family in TOOL_FORMATS: return []             # guesses are written in this project's notation
     so_far = self.tokenizer.decode(written)
     rest = guess_rest(so_far, request, tools, self.habits)
     whole = encode(self.tokenizer, so_far + rest) if rest else []
@@ -510,7 +512,7 @@ def _generate(self: NativeEngine, prefix, prompts, guides=(None,), tools=()):
 @patch
 def _forced(self: NativeEngine, guide, written):
     "What must follow: the rest of a call's opening, and what the grammar leaves no choice about."
-    opening = encode(self.tokenizer, CALL_OPEN)
+    opening = encode(self.tokenizer, call_opening(self.family))
     rest = opening[len(written):] if len(written) < len(opening) and written == opening[:len(written)] else []
     guide.consume_tokens(rest)
     forced = guide.compute_ff_tokens()

@@ -10,7 +10,7 @@ __all__ = ['BYTES', 'OPTIMIZERS', 'ATTENTIONS', 'HEADS', 'NF4_BYTES', 'NF4_TABLE
            'next_smaller', 'out_of_memory', 'with_step_down', 'settings_of']
 
 # %% ../nbs/27_memory.ipynb #8ac3b227
-import contextlib, copy, gc, math, weakref
+import copy, gc, math, weakref
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from .config import UserError, one_of
+from .packing import positions
 
 # %% ../nbs/27_memory.ipynb #0f0f7648
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Plan:
     head: str = 'whole'                  # logits at every position; 'answers': only where something is learned
     answer_tokens: int = 128             # such positions per sequence, for head='answers'
     target_modules: str = 'all-linear'   # or comma-separated names
+    prefix: int = 0                      # of packed rows (room 26): tokens that all sequences of a forward pass share; 0: each has its own
+
+    @property
+    def shape(self): return (1, self.prefix + self.micro_batch * self.tokens) if self.prefix else (self.micro_batch, self.tokens)      # of a forward pass's ids
+    @property
+    def layout(self):                                                   # a packed row's: a quarter of its sequences is a third shorter, a quarter longer
+        side, away = self.micro_batch // 4, self.tokens // 24 * 8
+        return [self.prefix, *((side, self.tokens - away) if side and away else ()), self.micro_batch - 2 * side * bool(away), self.tokens, *((side, self.tokens + away) if side and away else ())]
 
 BYTES = dict(nf4=0.5, bf16=2, fp32=4)    # of a frozen weight; nf4: see below
 OPTIMIZERS, ATTENTIONS, HEADS = ('adamw_torch', 'paged_adamw_8bit'), ('sdpa', 'eager'), ('whole', 'answers')
@@ -129,7 +138,7 @@ def small_model(config, plan: Plan, kinds):
     "A model with one layer of each kind and PEFT's adapters, on the meta device."
     from peft import LoraConfig, get_peft_model
     config = copy.deepcopy(config)
-    config.num_hidden_layers, config._attn_implementation = len(kinds), plan.attention
+    config.num_hidden_layers, config._attn_implementation = len(kinds), 'shared_prefix' if plan.prefix else plan.attention
     if getattr(config, 'layer_types', None): config.layer_types = list(kinds)
     model = meta_model(config)
     targets = sorted({n.rsplit('.', 1)[-1] for n in adapted_layers(model, plan.target_modules)})
@@ -184,12 +193,12 @@ def captured(model, plan: Plan, config):
     "The layers of a fake model with what each is called with; without padding, `sdpa` needs a mask only where a window is shorter than the sequence."
     body, seen = model.get_base_model().model, []
     hooks = [layer.register_forward_pre_hook(lambda m, a, k: seen.append(k), with_kwargs=True) for layer in body.layers]
-    ids = torch.zeros(plan.micro_batch, plan.tokens, dtype=torch.long)
-    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=plan.precision != 'fp32'): body(input_ids=ids, use_cache=False)
+    ids, layout = torch.zeros(plan.shape, dtype=torch.long), plan.layout
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=plan.precision != 'fp32'): body(input_ids=ids, use_cache=False, **(dict(layout=layout, position_ids=positions(layout)) if plan.prefix else {}))
     for h in hooks: h.remove()
     for kind, k in zip(distinct_layers(config), seen):
         windowed = kind == 'sliding_attention' and plan.tokens > (config.sliding_window or math.inf)
-        if plan.attention == 'sdpa' and not windowed: k['attention_mask'] = None
+        if plan.attention == 'sdpa' and not windowed and not plan.prefix: k['attention_mask'] = None
     return list(zip(body.layers, seen))
 
 # %% ../nbs/27_memory.ipynb #5b8305b5
@@ -200,7 +209,7 @@ def _traces(key, plan):
     model = small_model(config, plan, distinct_layers(config))
     with FakeTensorMode():
         fill(model, plan.precision)
-        causal, shape = model.get_base_model(), (plan.micro_batch, plan.tokens, config.hidden_size)
+        causal, shape = model.get_base_model(), (*plan.shape, config.hidden_size)
         dtype, cast = (torch.float32, False) if plan.precision == 'fp32' else (torch.bfloat16, True)
         calls = captured(model, plan, config)
         shared = {t.untyped_storage()._cdata: t for _, k in calls for t in tree_leaves(k) if isinstance(t, torch.Tensor)}
@@ -219,7 +228,7 @@ def head_loss(causal, x, plan: Plan):
     hidden = causal.model.norm(x)
     labels = torch.zeros(hidden.shape[:2], dtype=torch.long)
     if plan.head == 'whole': return causal.loss_function(logits=causal.lm_head(hidden), labels=labels, vocab_size=causal.config.vocab_size)
-    n = min(plan.answer_tokens, plan.tokens)
+    n = min(plan.answer_tokens, plan.tokens) * (plan.micro_batch if plan.prefix else 1)
     return nn.functional.cross_entropy(causal.lm_head(hidden[:, -n:].flatten(0, 1)).float(), labels[:, -n:].flatten())
 
 class _Key:
@@ -282,13 +291,15 @@ def ladder(
     tokens: int = 1024,              # per sequence
     shortest: int = 0,               # go down to this many; 0: never shorten
     precisions=('bf16', 'nf4'),
+    optimizers=OPTIMIZERS,
     **same,                          # other fields of every plan
 ) -> list[Plan]:
     "Plans in the order in which they are tried."
     lengths = [tokens >> k for k in range(12) if k == 0 or shortest and tokens >> k >= max(shortest, 1)]
     micro = [m for m in range(effective, 0, -1) if effective % m == 0]
-    return [check_plan(Plan(precision, m, effective // m, length, saving, optimizer, **same))
-            for length in lengths for precision in precisions for optimizer in OPTIMIZERS for saving in (False, True) for m in micro]
+    steps = [(m, saving) for m in micro for saving in (False, True)] if same.get('prefix') else [(m, saving) for saving in (False, True) for m in micro]
+    return [check_plan(Plan(precision, m, effective // m, length, checkpointing=saving, optimizer=optimizer, **same))
+            for length in lengths for precision in precisions for optimizer in optimizers for m, saving in steps]
 
 # %% ../nbs/27_memory.ipynb #8420da1e
 @dataclass(frozen=True)
@@ -371,4 +382,5 @@ def with_step_down(
 # %% ../nbs/27_memory.ipynb #a3e63cea
 def settings_of(plan: Plan) -> dict:
     "The plan as overrides for `make_config` (checkpointing and optimizer are the trainer's)."
-    return dict(load_in_4bit=plan.precision == 'nf4', batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation, max_seq_length=plan.tokens, lora_r=plan.rank, lora_dropout=plan.dropout)
+    length = {} if plan.prefix else dict(max_seq_length=plan.tokens)
+    return dict(load_in_4bit=plan.precision == 'nf4', batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation, lora_r=plan.rank, lora_dropout=plan.dropout, **length)

@@ -68,7 +68,8 @@ class Upstream(_Group):
     models: list[str] = Field(min_length=1)             # the names that lead there
     key_env: str = ''                                   # the environment variable that holds its key
     ours: bool = False                                  # it runs a model of ours (vLLM, say): it is asked for completions of our own prompts
-    family: Literal['gemma', 'phi', 'phi_mini', 'chatml', 'llama'] = 'phi'   # of such a model: whose turn marks it was trained with
+    family: Literal['gemma', 'phi', 'phi_mini', 'chatml', 'llama', 'qwen2_5', 'qwen3', 'qwen3_instruct', 'llama_json', 'phi_mini_json', 'functiongemma'] = 'phi'   # of such a model: the turn marks, and the tool format, that it was trained with
+    card: str = ''                                      # of such a model: the folder with its mcp_nb.json, which says which tools it knows and how many others it is shown
 
 # %% ../nbs/59_production.ipynb #25718796
 class Production(BaseSettings):
@@ -128,6 +129,7 @@ def checked_production(p: Production) -> Production:
     if doubled := sorted({n for n in names if names.count(n) > 1}): raise UserError(f'model name {doubled[0]!r} leads to two places: rename one')
     for name, up in p.upstreams.items():
         if up.key_env and not os.environ.get(up.key_env): raise UserError(f'upstreams.{name} needs the environment variable {up.key_env}, which is not set')
+        if up.card and not Path(up.card).is_dir(): raise UserError(f'upstreams.{name}.card: no folder at {up.card}')
     return p
 
 # %% ../nbs/59_production.ipynb #aafc819d

@@ -24,7 +24,8 @@ from .codec import CALL_OPEN, split_prompt
 from .dataset import load_examples
 from .guessing import habits_of
 from .models import attach_lora, load_model, load_tokenizer, resolve_base, save_adapter, save_merged
-from .training import Progress, begin, lean_layers, packed_row, positions, lineage, tokenize
+from .packing import packed_row, positions
+from .training import Progress, begin, lean_layers, lineage, tokenize
 from .engine import Answer, TorchEngine, as_trained, cores, load_engine, make_answer
 from .validation import Case, acceptable, case_set, collect_answers, example_case, judge, model_fingerprint, score
 from .benchmark import paired

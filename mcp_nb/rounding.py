@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from .config import UserError
 from .models import load_model, load_tokenizer
-from .training import pack, positions, tokenize
+from .packing import pack, positions
+from .training import tokenize
 
 # %% ../nbs/49_rounding.ipynb #3fcf6913
 def scales_of(

@@ -24,8 +24,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .config import UserError, outputs_folder
 from .schema import ToolCall
 from .catalog import DEFAULT_TOOLS
-from .codec import FAMILIES
-from .engine import Answer, Engine, give_back, load_engine, make_answer
+from .codec import FAMILIES, TOOL_FORMATS
+from .engine import Answer, Engine, as_trained, give_back, load_engine, make_answer
 from .production import Production, checked_model, checked_production, model_folder, served_file
 from .monitoring import Alerts, TraceStore, dashboard_page, training_mix
 from .wire import BadRequest, chat_body, chat_stream, error_body, from_chat, from_messages, from_responses, messages_body, messages_stream, reply_to, responses_body, responses_stream, seen_name, trace_of
@@ -76,14 +76,19 @@ class RemoteEngine(Engine):
 
     def count(self, query, tools=DEFAULT_TOOLS, turns=()): return sum(map(len, self.prompt(query, tools, turns))) // 3      # its tokenizer is elsewhere
 
+    def ending(self):
+        "Where its answers end; a makers' format may mark calls by special tokens, which such servers leave out unless told not to."
+        form = TOOL_FORMATS.get(self.family)
+        return dict(stop=[FAMILIES[self.family][2].strip() or '\n\n', *(form.stops if form else ())], **(dict(skip_special_tokens=False) if form else {}))
+
     def answer(self, query, tools=DEFAULT_TOOLS, turns=()) -> Answer:
         start, tools = time.perf_counter(), self.shown(query, tools, turns)
         try:
-            found = self.client.post('/v1/completions', json=dict(model=self.model, prompt=''.join(self.prompt(query, tools, turns)), max_tokens=self.max_new_tokens, temperature=0, stop=[FAMILIES[self.family][2].strip() or '\n\n']))
+            found = self.client.post('/v1/completions', json=dict(model=self.model, prompt=''.join(self.prompt(query, tools, turns)), max_tokens=self.max_new_tokens, temperature=0, **self.ending()))
             found.raise_for_status(); choice = found.json()['choices'][0]
             text, tokens, cut = choice['text'], (found.json().get('usage') or {}).get('completion_tokens') or 0, choice.get('finish_reason') == 'length'
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as e: raise BadRequest(f'the server behind this one failed: {type(e).__name__}', 502) from None
-        return self.checked(make_answer(text.strip(), tools, tokens, 1000 * (time.perf_counter() - start)), tools, cut)
+        return self.checked(make_answer(text.strip(), tools, tokens, 1000 * (time.perf_counter() - start), self.family), tools, cut)
 
     def answers(self, requests, on_answer=None):
         with ThreadPoolExecutor(self.batched) as pool: return list(pool.map(lambda r: self.answer(*r), requests))
@@ -504,6 +509,7 @@ def open_server(settings: Production, best=None) -> Server:
     up = next((u for u in settings.upstreams.values() if u.ours), None)
     if not up: return Server(settings, ServedModel(settings, best))
     engine = RemoteEngine(up.url, up.models[0], os.environ.get(up.key_env, '') if up.key_env else '', up.family, settings.server.max_seconds)
+    if up.card: as_trained(engine, up.card)
     return Server(settings, type('Remote', (), dict(path=engine.path, engine=engine, current=lambda self: engine))())
 
 # %% ../nbs/62_serving.ipynb #f7c4981a

@@ -24,7 +24,8 @@ from .phrasebank import make_example
 from .checks import keep_good
 from .dataset import MIXTURE, wordings
 from .models import load_tokenizer, resolve_base, save_adapter
-from .training import arguments, blocks, build_trainer, tokenize
+from .packing import blocks
+from .training import arguments, build_trainer, tokenize
 from .benchmark import paired
 from .peers import peak_memory, processor_name
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from .config import UserError, RunFolder, data_file, fingerprint, one_of, read_json, read_lines, write_json, share
 from .schema import Example, Tool
 from .catalog import DEFAULT_TOOLS, find_tool, load_tools, parse_tool
-from .codec import CALL_OPEN
+from .codec import CALL_ERRORS, CALL_OPEN
 from .phrasebank import REAL
 from .dataset import load_examples
 from .engine import Answer, Engine, make_answer
@@ -134,7 +134,7 @@ def right_parameters(parameters: dict, accepted) -> bool:
 def judge(case: Case, answer: Answer) -> dict:
     "The levels that an answer reaches: detection, parse, tool, parameters, exact (booleans), and why it failed."
     wanted, got = case.expected, answer.calls
-    detection = bool(got or CALL_OPEN in answer.text) == bool(wanted)
+    detection = bool(got or CALL_OPEN in answer.text or answer.error in CALL_ERRORS) == bool(wanted)
     parse = detection and not answer.error and bool(got) == bool(wanted)
     tool = parse and [c.tool_name for c in got] == [w['tool'] for w in wanted]
     parameters = tool and all(right_parameters(c.parameters, w['params']) for c, w in zip(got, wanted))
@@ -228,7 +228,7 @@ def collect_answers(
         new = engine.answers([(cases[i].query, cases[i].tools, cases[i].turns) for i in todo], on_answer)
     bar.close()
     fresh = dict(zip(todo, new))
-    again = lambda c, text, tokens, ms, cut=False, chance=None: engine.checked(make_answer(text, c.tools, tokens, ms), c.tools, cut, chance)
+    again = lambda c, text, tokens, ms, cut=False, chance=None: engine.checked(make_answer(text, c.tools, tokens, ms, getattr(engine, 'family', '')), c.tools, cut, chance)
     return [fresh[i] if i in fresh else again(c, *done[c.id][1:]) for i, c in enumerate(cases)]
 
 def _kept(keep, model):
