@@ -222,11 +222,11 @@ class TorchEngine(Engine):
     "A checkpoint run by transformers, with greedy decoding and a cached prefix."
     batched = 64
 
-    def __init__(self, path, dtype='bfloat16', examples=(), family: str = '', max_new_tokens: int = 256, legal: bool = True):
+    def __init__(self, path, dtype='bfloat16', examples=(), family: str = '', max_new_tokens: int = 256, legal: bool = True, model=None):      # model: one that is loaded already
         from transformers import AttentionInterface, AttentionMaskInterface      # here, and torch below: these imports take seconds, and the shipped backend does without
         AttentionInterface.register('grouped', grouped_attention); AttentionMaskInterface.register('grouped', lambda *args, **kwargs: None)
         self.path, self.examples, self.max_new_tokens, self.legal, self._prefixes = str(path), tuple(examples), max_new_tokens, legal, OrderedDict()
-        self.model = load_model(path, dtype).eval()
+        self.model = model if model is not None else load_model(path, dtype).eval()
         self.tokenizer = load_tokenizer(path, family)
         self.family = self.tokenizer.family
         self.room, self.width = getattr(self.model.config, 'max_position_embeddings', self.room), self.model.get_output_embeddings().weight.shape[0]
@@ -269,7 +269,7 @@ class TorchEngine(Engine):
             mask = self._mask(place[:, :end], real[:, :end], query) if many else None
             logits = self.model(ids, attention_mask=mask, position_ids=place[:, query], past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
             if any(guides): logits, step = self._legal_scores(logits, [guides[row] if not ended[row] else None for row in rows], [written[row][:1] for row in rows])
-            ids = logits.argmax(-1, keepdim=True)
+            ids = self._pick(logits)
             for row, token in zip(rows, ids[:, 0].tolist()):
                 if ended[row]: continue
                 written[row].append(token); ended[row] = token in self.stop_ids or self._ended(written[row])
@@ -282,6 +282,8 @@ class TorchEngine(Engine):
                 cache.batch_select_indices(keep)
                 ids, gap, place, real, rows = ids[keep], gap[keep], place[keep], real[keep], [rows[k] for k in left]
         return list(zip(written, chance))
+
+    def _pick(self, logits): return logits.argmax(-1, keepdim=True)          # reinforcement (room 52) draws instead
 
     def _legal_scores(self, logits, guides, begun):
         "Scores with only legal tokens left, and the probability of each row's choice: of calling or not for the first token, of the best one within a call."

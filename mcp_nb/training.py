@@ -383,10 +383,11 @@ def whole_model(trainer, config: MCPFineTuningConfig):
 def begin(
     config: MCPFineTuningConfig,
     folder: RunFolder,
+    **also,                          # what else the signature must hold: settings of another kind of training
 ):                                   # the checkpoint to resume from, or None
     "Sign the run's folder, unless an unfinished run with the same signature is there to resume; other checkpoints are removed."
     start = resolve_adapter(config.adapter, config.model_name)
-    signature = dict(config=asdict(config), dataset=sha256_of(folder.dataset), **(dict(adapter=sha256_of(start/'adapter_model.safetensors')) if start else {}))
+    signature = dict(config=asdict(config), dataset=sha256_of(folder.dataset), **also, **(dict(adapter=sha256_of(start/'adapter_model.safetensors')) if start else {}))
     signed = folder.checkpoints/'started.json'
     finished = folder.metrics.exists() and signed.exists() and folder.metrics.stat().st_mtime >= signed.stat().st_mtime
     if finished or not signed.exists() or read_json(signed) != signature:
