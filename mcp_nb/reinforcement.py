@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['PARTS', 'LOSSES', 'CURVE', 'share_of_right', 'reward_parts', 'reward', 'Sampler', 'token_logs', 'GroupTrainer',
            'rollout', 'candidates', 'unsure', 'Reinforcement', 'make_settings', 'group_arguments', 'GroupProgress',
-           'build_group_trainer', 'starting_run', 'reinforce']
+           'build_group_trainer', 'starting_run', 'reinforce', 'mean_difference', 'compare_models']
 
 # %% ../nbs/52_reinforcement.ipynb #fef78795
-import copy, math, os, random, shutil, time
+import random, shutil, time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 import numpy as np
@@ -26,10 +26,9 @@ from .guessing import habits_of
 from .models import attach_lora, load_model, load_tokenizer, resolve_base, save_adapter, save_merged
 from .packing import packed_row, positions
 from .training import Progress, begin, lean_layers, lineage, tokenize
-from .engine import Answer, TorchEngine, as_trained, cores, load_engine, make_answer
-from .validation import Case, acceptable, case_set, collect_answers, example_case, judge, model_fingerprint, score
+from .engine import Answer, TorchEngine, load_engine, make_answer
+from .validation import Case, acceptable, collect_answers, example_case, judge, model_fingerprint, share
 from .benchmark import paired
-from .peers import processor_name
 
 # %% ../nbs/52_reinforcement.ipynb #15bae8a2
 PARTS = dict(legal=0.1, tool=0.3, parameters=0.3, exact=0.3)         # what each level is worth; together 1
@@ -57,8 +56,8 @@ def reward(case: Case, answer: Answer, ended: bool = True) -> float:
 # %% ../nbs/52_reinforcement.ipynb #59a23fdf
 class Sampler(TorchEngine):
     "The engine of room 40, drawing answers from a model (one that is being trained, or one in a folder)."
-    def __init__(self, path, temperature: float = 1.0, max_new_tokens: int = 96, model=None, dtype='bfloat16'):
-        super().__init__(path, dtype, max_new_tokens=max_new_tokens, legal=False, model=model)
+    def __init__(self, path, temperature: float = 1.0, max_new_tokens: int = 96, model=None, dtype='bfloat16', family: str = ''):
+        super().__init__(path, dtype, max_new_tokens=max_new_tokens, legal=False, model=model, family=family)
         self.temperature, self.dice, self.stop_ids = temperature, None, {self.tokenizer.eos_token_id}
 
     def _pick(self, logits): return torch.multinomial((logits.float() / self.temperature).softmax(-1), 1, generator=self.dice)
@@ -177,6 +176,7 @@ class Reinforcement:
     tries: int = 4                   # answers to each of those
     every: int = 10                  # steps between checkpoints, and readings of the reward on held-out wording
     held_out: int = 48               # requests of the development set in such a reading
+    compare: int = 200               # requests of the validation set that the models before and after answer at the end; 0: none
     max_minutes: float = 0           # of training; the learning rate falls with the clock; 0: no limit
     threads: int = 0                 # CPU threads; 0: all cores
     seed: int = 42
@@ -190,7 +190,7 @@ def make_settings(parameters: dict) -> Reinforcement:
         kind = kinds[one_of(name, kinds, 'parameter')]
         try: values[name] = kind(value)
         except ValueError: raise UserError(f'parameter {name!r} must be {kind.__name__}, not {value!r}') from None
-        if kind is not str and values[name] < (name not in ('beta', 'max_minutes', 'threads', 'seed')) * 1e-9: raise UserError(f'parameter {name!r} must be above 0, not {value}')
+        if kind is not str and values[name] < (name not in ('beta', 'max_minutes', 'threads', 'seed', 'compare')) * 1e-9: raise UserError(f'parameter {name!r} must be above 0, not {value}')
     settings = Reinforcement(**values)
     one_of(settings.loss, LOSSES, 'loss')
     if min(settings.generations, settings.tries) < 2: raise UserError('answers are compared with each other: generations and tries must be 2 at least')
@@ -245,10 +245,10 @@ def build_group_trainer(
     "Model, sampler, requests and TRL's trainer."
     set_seeds(settings.seed)
     if settings.threads: torch.set_num_threads(settings.threads)
-    base = resolve_base(config.model_name)
+    base = resolve_base(config.model_name, config.model_revision)
     model = attach_lora(load_model(base, dtype, four_bit=config.load_in_4bit, attention='shared_prefix' if config.packed else 'sdpa'), config)
     if config.packed and not config.lora_dropout: lean_layers(model)
-    sampler = Sampler(base, settings.temperature, settings.max_tokens, model.get_base_model())
+    sampler = Sampler(base, settings.temperature, settings.max_tokens, model.get_base_model(), family=config.prompt_family)
     family = sampler.tokenizer.family
     rows, held = tokenize(examples, sampler.tokenizer, family, config.max_seq_length), tokenize(development[:settings.held_out], sampler.tokenizer, family, config.max_seq_length)
     cases = [example_case(e, i) for i, e in enumerate(development[:settings.held_out])]
@@ -328,4 +328,27 @@ def _finish(trainer, config, settings, source, folder, examples, seconds):
     save_adapter(trainer.model, folder.checkpoints/'adapter', facts)
     save_merged(trainer.model, trainer.processing_class, folder.final_model, facts)
     write_json(folder.final_model/'habits.json', habits_of(examples))
+    cases = [example_case(e, i) for i, e in enumerate(load_examples(folder.validation_set)[:settings.compare])]
+    if cases: metrics['comparison'] = compare_models(source.final_model, folder.final_model, cases, folder.path/'comparison', max_new_tokens=settings.max_tokens)
     write_json(folder.metrics, metrics)
+
+# %% ../nbs/52_reinforcement.ipynb #a2ef4429
+def mean_difference(before, after) -> dict:      # means of both, and of after minus before, with a 95 % interval
+    "Paired difference of two series of rewards on the same requests."
+    d = np.array(after) - np.array(before)
+    half = 1.96 * d.std(ddof=1) / len(d)**0.5
+    return dict(n=len(d), before=round(float(np.mean(before)), 4), after=round(float(np.mean(after)), 4), difference=round(float(d.mean()), 4), ci95=[round(float(d.mean() + sign * half), 4) for sign in (-1, 1)])
+
+def compare_models(
+    before, after,                   # folders of two models
+    cases,
+    folder,                          # answers are kept here, so that a killed comparison goes on
+    **options,                       # of the engine
+) -> dict:                           # reward: means and difference; exact: shares and paired test
+    "Both models' answers to the same requests, as they are served."
+    earned, right = [], []
+    for name, path in (('before', before), ('after', after)):
+        answers = collect_answers(load_engine(path, **options), cases, Path(folder)/f'{name}.jsonl', model_fingerprint(path), name)
+        earned.append([reward(c, a) for c, a in zip(cases, answers)])
+        right.append(''.join('01'[judge(c, a)['exact']] for c, a in zip(cases, answers)))
+    return dict(reward=mean_difference(*earned), exact=dict(zip(('before', 'after'), (share(o == '1' for o in r) for r in right)), paired=paired(*right)))
