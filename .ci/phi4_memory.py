@@ -3,8 +3,9 @@
     python .ci/phi4_memory.py --out memory.json            on a GPU (bitsandbytes needed): NF4, rank 16 and 32, 1024 tokens
     python .ci/phi4_memory.py --tiny --out memory.json     on a CPU, with a tiny Phi-3: tries this script, measures nothing of interest
 
-Both ways of training run in the same process on random tokens of the same lengths: (a) plain TRL SFTTrainer with PEFT, (b) the project's own settings
-(`training.arguments`), which the GPU presets use. Nothing is skipped in silence: a case that fails is in the file with its error.
+Both ways train on the same random examples, whose first 29 of 32 tokens are the same, as a tool list is: (a) plain TRL SFTTrainer with PEFT, each example
+from its first token, (b) as room 31 trains with the GPU presets, all examples of an optimizer step in one packed row. Tokens a second count what the
+examples hold, so they compare; steps are of the same examples. Nothing is skipped in silence: a case that fails is in the file with its error.
 """
 import argparse, gc, importlib.metadata, json, os, sys, tempfile, time, warnings
 from dataclasses import asdict, replace
@@ -39,30 +40,39 @@ def random_model(sizes, precision):
     model.quantization_method = 'bitsandbytes'
     return model
 
+def plan_of(way, plan):
+    "The project's way of the same optimizer step: its examples in one packed row, behind one copy of what they share."
+    if way == 'trl': return plan
+    own, config = max(8, plan.tokens * 3 // 32), make_config('phi4_24gb')
+    return replace(plan, micro_batch=plan.micro_batch * plan.accumulation, accumulation=1, prefix=plan.tokens - own, tokens=own, answer_tokens=own // 2, dropout=config.lora_dropout)
+
 def trainer_for(way, sizes, plan, folder, steps):
-    "A TRL trainer: 'trl' with its own defaults, 'project' with the settings of the GPU presets."
+    "A TRL trainer on random examples behind one random prefix: 'trl' with its own defaults, 'project' as room 31 builds it for the GPU presets."
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
     from mcp_nb.models import attach_lora
-    from mcp_nb.training import arguments
-    gpu, n = torch.cuda.is_available(), plan.micro_batch * plan.accumulation * steps
-    ids = torch.randint(3, sizes['vocab_size'], (n, plan.tokens)).tolist()
-    learned = min(plan.answer_tokens, plan.tokens)
-    data = Dataset.from_list([dict(input_ids=row, labels=[-100] * (plan.tokens - learned) + row[-learned:]) for row in ids])
-    config = make_config('phi4_24gb', lora_r=plan.rank, lora_dropout=plan.dropout, batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation, max_seq_length=plan.tokens,
-                         load_in_4bit=plan.precision == 'nf4', num_epochs=1)
+    from mcp_nb.packing import pack
+    from mcp_nb.training import PackedTrainer, answers_only, arguments, collate, lean_layers
+    ours, gpu = plan_of('project', plan), torch.cuda.is_available()
+    draw = lambda n: torch.randint(3, sizes['vocab_size'], (n,)).tolist()
+    prefix, own = draw(ours.prefix), ours.tokens
+    rows = [dict(prefix=prefix, prompt=draw(own - own // 2), completion=draw(own // 2)) for _ in range(plan.micro_batch * plan.accumulation * steps)]
     model = random_model(sizes, plan.precision)
     if way == 'project':
-        model, args = attach_lora(model, config), arguments(config, run_folder(str(folder)), False, steps)
+        config = make_config('phi4_24gb', lora_r=plan.rank, batch_size=ours.micro_batch, gradient_accumulation_steps=1, max_seq_length=plan.tokens, load_in_4bit=plan.precision == 'nf4', num_epochs=1)
+        model = attach_lora(model, config)
+        model.get_base_model().set_attn_implementation('shared_prefix')
+        answers_only(model)
+        if not config.lora_dropout: lean_layers(model)
+        args = arguments(config, run_folder(str(folder)), True, steps, plan=ours)
         args.eval_strategy = args.save_strategy = 'no'
         args.load_best_model_at_end = False
-        extra = {}
-    else:
-        args = SFTConfig(output_dir=str(folder), per_device_train_batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation, num_train_epochs=1, max_length=plan.tokens, bf16=True, use_cpu=not gpu,
-                         gradient_checkpointing=plan.checkpointing, optim=plan.optimizer, save_strategy='no', report_to=[], disable_tqdm=True, logging_strategy='no')
-        extra = dict(peft_config=LoraConfig(r=plan.rank, lora_alpha=2 * plan.rank, lora_dropout=plan.dropout, target_modules='all-linear', task_type='CAUSAL_LM'))
-    args.dataset_kwargs = dict(skip_prepare_dataset=True)
-    return SFTTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer(sizes, folder), **extra)
+        return PackedTrainer(model=model, args=args, train_dataset=Dataset.from_list(pack(rows, ours.micro_batch, 0, tokens=ours.micro_batch * own)), processing_class=tokenizer(sizes, folder), data_collator=collate)
+    args = SFTConfig(output_dir=str(folder), per_device_train_batch_size=plan.micro_batch, gradient_accumulation_steps=plan.accumulation, num_train_epochs=1, max_length=plan.tokens, bf16=True, use_cpu=not gpu,
+                     gradient_checkpointing=plan.checkpointing, optim=plan.optimizer, save_strategy='no', report_to=[], disable_tqdm=True, logging_strategy='no', dataset_kwargs=dict(skip_prepare_dataset=True))
+    data = Dataset.from_list([dict(input_ids=r['prefix'] + r['prompt'] + r['completion'], labels=[-100] * (len(prefix) + len(r['prompt'])) + r['completion']) for r in rows])
+    lora = LoraConfig(r=plan.rank, lora_alpha=2 * plan.rank, lora_dropout=plan.dropout, target_modules='all-linear', task_type='CAUSAL_LM')
+    return SFTTrainer(model=model, args=args, train_dataset=data, processing_class=tokenizer(sizes, folder), peft_config=lora)
 
 def tokenizer(sizes, folder):
     "TRL wants one; the rows are token ids already."
@@ -75,8 +85,9 @@ def measure(way, sizes, plan, steps):
     "One case: predicted and measured peak (the measured one on a GPU only), tokens a second."
     gpu = torch.cuda.is_available()
     config = Phi3Config(**sizes, pad_token_id=0, tie_word_embeddings=False)
-    told = predict(config, plan)
-    record = dict(way=way, plan=asdict(plan), predicted=told.peak, predicted_with_card=predict(config, plan, on_card=True).peak, parts=told.parts, moment=told.moment, measured=None, reserved=None, tokens_per_second=None, error=None)
+    done = plan_of(way, plan)
+    told = predict(config, done)
+    record = dict(way=way, plan=asdict(done), predicted=told.peak, predicted_with_card=predict(config, done, on_card=True).peak, parts=told.parts, moment=told.moment, measured=None, reserved=None, tokens_per_second=None, error=None)
     try:
         with tempfile.TemporaryDirectory() as folder:
             if gpu: torch.cuda.empty_cache(); torch.cuda.reset_peak_memory_stats()
@@ -111,7 +122,7 @@ def main():
         except importlib.metadata.PackageNotFoundError: versions[name] = None
     done = dict(tiny=options.tiny, device=torch.cuda.get_device_name(0) if gpu else 'cpu', versions=versions, cases=records)
     Path(options.out).write_text(json.dumps(done, indent=1) + '\n')
-    for r in records: print(r['way'], 'rank', r['plan']['rank'], f"{r['plan']['micro_batch']} x {r['plan']['accumulation']}", 'predicted', r['predicted'], 'measured', r['measured'], 'tokens/s', r['tokens_per_second'] and round(r['tokens_per_second']), r['error'] or '')
+    for r in records: print(r['way'], 'rank', r['plan']['rank'], f"{r['plan']['micro_batch']} x {r['plan']['accumulation']}{' packed' * bool(r['plan']['prefix'])}", 'predicted', r['predicted'], 'measured', r['measured'], 'tokens/s', r['tokens_per_second'] and round(r['tokens_per_second']), r['error'] or '')
     sys.exit(any(r['error'] for r in records))
 
 if __name__ == '__main__': main()

@@ -6,7 +6,7 @@
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
            'do_scaling', 'do_export', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback',
            'do_trial', 'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks',
-           'do_search', 'parser', 'main']
+           'do_search', 'do_reinforce', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -338,6 +338,17 @@ def do_search(a):
     record = run_search(name, a.preset, dict(a.parameters), read_json(a.space) if a.space else None, a.trials, a.minutes, a.workers, a.ray)
     print(f"\n{search_table(record)}\n\ntake the best as a run: mcp-nb search --name {name} --take RUN")
 
+# %% ../nbs/81_cli.ipynb #c63410ef
+def do_reinforce(a):
+    from mcp_nb.config import read_json
+    from mcp_nb.reinforcement import make_settings, reinforce
+    folder = reinforce(a.run, make_settings(dict(a.parameters)), a.name)
+    found = read_json(folder.metrics).get('comparison')
+    print(f"\nreinforced: {folder.path.name}")
+    for name, of in (found or {}).items():
+        before, after = (of[k] if isinstance(of[k], float) else of[k]['value'] for k in ('before', 'after'))
+        if d := of if 'difference' in of else of.get('paired'): print(f"{name:8}{before:.3f} -> {after:.3f}, difference {d['difference']:+} (95 % interval {d['ci95'][0]:+} to {d['ci95'][1]:+}){' points' * (name == 'exact')}, n = {d['n']}")
+
 # %% ../nbs/81_cli.ipynb #018
 SERVER = '--server', 'an MCP server: a command to start, a URL, or a .mcp.json file (add #name if it lists several)'
 
@@ -369,6 +380,9 @@ def parser() -> argparse.ArgumentParser:
     for flag, kind, text in (('--trials', int, 'how many in all (default 8); the first is the preset as it is'), ('--minutes', float, 'for the whole search; trials are cut to fit (default: no limit, full runs)'), ('--workers', int, 'trials at a time (default: as cores and memory allow; 0: one after the other in this process)')): c.add_argument(flag, type=kind, help=text)
     for flag, text in (('--preset', 'where the trials start from (default: cpu)'), ('--name', 'the search\'s folder in outputs (default: search_<preset>); the same name again goes on'), ('--space', 'a JSON file: a list of choices or {"low": .., "high": .., "log": true} for each parameter'), ('--take', 'copy the best trial of a finished search to a run of this name')): c.add_argument(flag, default='', help=text)
     c.add_argument('--ray', action='store_true', help='with Ray Tune, on a cluster or on this machine')
+    c = command('reinforce', do_reinforce, 'a second stage: reinforcement learning (GRPO) with the validator as reward, as a new run')
+    c.add_argument('run', help='the run to start from'); c.add_argument('--name', default='', help='of the new run (default: the old one and -reinforced)')
+    c.add_argument('-p', dest='parameters', nargs=2, action='append', default=[], metavar=('NAME', 'VALUE'), help='set one: steps, prompts, generations, learning_rate, max_minutes ...')
     c = command('export', do_export, "write a model for other people's servers: llama.cpp, Ollama, vLLM, multi-LoRA, onnxruntime-genai")
     c.add_argument('run', help="a run's name, a checkpoint folder, or shipped: the model that comes with the package")
     for flag, text in (('--format', 'gguf, ollama, vllm, adapter, genai (comma-separated)'), ('--precision', 'of one format (gguf, ollama: q8_0, f32, f16, bf16, q5_1 … q4_0; vllm: bfloat16, float16, float32; genai: int4, int8, cuda-int4, cuda-fp16)'), ('--to', 'a new folder (default: exports/ in the run)'),

@@ -200,6 +200,7 @@ def _target(source, format, precision, to):
     if not source.folder: raise UserError(f'{source.name} is no run: say where the export shall go, with --to FOLDER')
     return source.folder/f'{format}-{precision}'
 
+# %% ../nbs/66_exports.ipynb #91390acf
 def export(
     source: Source,          # from `find_source`
     format: str,             # a name in `PRECISIONS`

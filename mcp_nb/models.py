@@ -144,6 +144,8 @@ def hub_cache(repo: str = '') -> Path:
     from huggingface_hub import constants
     return Path(constants.HF_HUB_CACHE)/(f"models--{repo.replace('/', '--')}" if repo else '')
 
+
+# %% ../nbs/30_models.ipynb #aa5c0702
 def hub_files(
     repo: str,             # owner/name
     revision: str = '',    # a commit, a tag or a branch; '': the newest

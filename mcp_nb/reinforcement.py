@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PARTS', 'LOSSES', 'CURVE', 'share_of_right', 'reward_parts', 'reward', 'Sampler', 'token_logs', 'GroupTrainer',
            'rollout', 'candidates', 'unsure', 'Reinforcement', 'make_settings', 'group_arguments', 'GroupProgress',
-           'build_group_trainer', 'starting_run', 'reinforce', 'mean_difference', 'compare_models']
+           'build_group_trainer', 'starting_run', 'reinforce', 'mean_difference', 'compare_models', 'plot_rewards']
 
 # %% ../nbs/52_reinforcement.ipynb #fef78795
 import random, shutil, time
@@ -181,6 +181,8 @@ class Reinforcement:
     threads: int = 0                 # CPU threads; 0: all cores
     seed: int = 42
 
+
+# %% ../nbs/52_reinforcement.ipynb #d9026b7c
 LOSSES = ('dr_grpo', 'grpo', 'dapo')
 
 def make_settings(parameters: dict) -> Reinforcement:
@@ -328,8 +330,8 @@ def _finish(trainer, config, settings, source, folder, examples, seconds):
     save_adapter(trainer.model, folder.checkpoints/'adapter', facts)
     save_merged(trainer.model, trainer.processing_class, folder.final_model, facts)
     write_json(folder.final_model/'habits.json', habits_of(examples))
-    cases = [example_case(e, i) for i, e in enumerate(load_examples(folder.validation_set)[:settings.compare])]
-    if cases: metrics['comparison'] = compare_models(source.final_model, folder.final_model, cases, folder.path/'comparison', max_new_tokens=settings.max_tokens)
+    unseen = load_examples(folder.validation_set)[:settings.compare]
+    if unseen: metrics['comparison'] = compare_models(source.final_model, folder.final_model, unseen, folder.path/'comparison', settings, config.max_seq_length)
     write_json(folder.metrics, metrics)
 
 # %% ../nbs/52_reinforcement.ipynb #a2ef4429
@@ -341,14 +343,35 @@ def mean_difference(before, after) -> dict:      # means of both, and of after m
 
 def compare_models(
     before, after,                   # folders of two models
-    cases,
+    examples,                        # requests that neither was trained on
     folder,                          # answers are kept here, so that a killed comparison goes on
+    settings: Reinforcement,
+    length: int = 4096,              # most tokens of a prompt
     **options,                       # of the engine
-) -> dict:                           # reward: means and difference; exact: shares and paired test
-    "Both models' answers to the same requests, as they are served."
-    earned, right = [], []
+) -> dict:                           # drawn: as training draws; served: the most likely legal answer; exact: of those, with the paired test; silent: no call where one was due
+    "Both models' answers to the same requests, drawn and as they are served."
+    cases, drawn, served, right, silent = [example_case(e, i) for i, e in enumerate(examples)], [], [], [], []
     for name, path in (('before', before), ('after', after)):
-        answers = collect_answers(load_engine(path, **options), cases, Path(folder)/f'{name}.jsonl', model_fingerprint(path), name)
-        earned.append([reward(c, a) for c, a in zip(cases, answers)])
+        sampler = Sampler(path, settings.temperature, settings.max_tokens)
+        drawn.append(sampler.rewards(cases, tokenize(examples, sampler.tokenizer, sampler.tokenizer.family, length), settings.seed))
+        answers = collect_answers(load_engine(path, max_new_tokens=settings.max_tokens, **options), cases, Path(folder)/f'{name}.jsonl', model_fingerprint(path), name)
+        served.append([reward(c, a) for c, a in zip(cases, answers)])
         right.append(''.join('01'[judge(c, a)['exact']] for c, a in zip(cases, answers)))
-    return dict(reward=mean_difference(*earned), exact=dict(zip(('before', 'after'), (share(o == '1' for o in r) for r in right)), paired=paired(*right)))
+        silent.append(share(not a.calls for c, a in zip(cases, answers) if c.expected))
+    both = lambda values: dict(zip(('before', 'after'), values))
+    return dict(drawn=mean_difference(*drawn), served=mean_difference(*served), exact=dict(both(share(o == '1' for o in r) for r in right), paired=paired(*right)), silent=both(silent))
+
+# %% ../nbs/52_reinforcement.ipynb #d8302863
+def plot_rewards(metrics: dict):
+    "A figure: the reward of each step, with its parts, and of the held-out requests."
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(8, 3.2)); left, right = figure.subplots(1, 2)
+    steps = [h for h in metrics['history'] if 'reward' in h]
+    left.plot([h['step'] for h in steps], [h['reward'] for h in steps], 'k', label='reward')
+    for name in PARTS: left.plot([h['step'] for h in steps], [h[f'part_{name}'] for h in steps], lw=.8, label=name)
+    left.set(xlabel='step', title='requests of the step', ylim=(0, 1)); left.legend(fontsize=7)
+    found = metrics['held_out']
+    right.plot([h['step'] for h in found], [h['held_out'] for h in found], 'ko-')
+    right.set(xlabel='step', title=f"{found[0]['n']} requests of held-out wording", ylim=(0, 1))
+    figure.tight_layout()
+    return figure

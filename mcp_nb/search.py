@@ -380,6 +380,7 @@ def finish(self: Search, number: int, told: dict) -> None:
     what = percent(told['exact']) if 'exact' in told else 'pruned' if told.get('pruned') else f"failed: {told['failed']}"
     self.say(f"trial {number}: {what}, {told.get('minutes', 0):.1f} min; {self.progress()}")
 
+# %% ../nbs/44_search.ipynb #9515b78c
 def percent(s: dict) -> str:
     "A share as a person reads it."
     return f"{100 * s['value']:.1f} % ({100 * s['ci95'][0]:.1f}-{100 * s['ci95'][1]:.1f}, n = {s['n']})"
@@ -572,6 +573,7 @@ def open_search(name: str, given: dict) -> Search:
     folder.mkdir(parents=True, exist_ok=True)
     return Search(folder, plan)
 
+# %% ../nbs/44_search.ipynb #5aaaf211
 def run_search(
     name: str = '',              # the search's folder in outputs; '': search_<preset>
     preset: str = '',            # '': as before, or cpu

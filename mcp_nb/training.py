@@ -159,6 +159,7 @@ class LowRankLinear(torch.autograd.Function):
         x = (gradient @ weight).addmm_(up, A)
         return x.view(ctx.shape).to(ctx.dtype), None, (up.T @ flat).float(), (gradient.T @ low).float() * ctx.scaling, None
 
+# %% ../nbs/31_training.ipynb #c13e6574
 def lean_layers(
     model,                           # a PEFT model with LoRA and no dropout
     compiled: bool = False,          # compile the normalisations too
@@ -317,6 +318,7 @@ def train(
 
 def _alone(): return PartialState(cpu=not torch.cuda.is_available()).main_process_first
 
+# %% ../nbs/31_training.ipynb #5e261ab9
 def _train(config, folder, callbacks=(), plan=None):
     "One attempt. The folder is signed with what was asked for, not with the plan: another plan goes on with its checkpoints."
     examples, development = load_examples(folder.dataset), load_examples(folder.dataset.with_name('mcp_development_set.json'))

@@ -28,6 +28,7 @@ class Hub:
                 path = self.path.split('?')[0]
                 for part, code in hub.refuses.items():
                     if part in path: return self.answer(403 if code == 'GatedRepo' else 404, x_error_code=code)
+                if '/tree/' in path: return self.answer(200, json.dumps(hub.tree()).encode(), content_type='application/json')
                 if path.startswith('/api/models/'): return self.answer(200, json.dumps(hub.about()).encode(), content_type='application/json')
                 name = path.rsplit('/', 1)[-1]
                 if name not in hub.files: return self.answer(404, x_error_code='EntryNotFound')
@@ -46,6 +47,7 @@ class Hub:
         self.server = ThreadingHTTPServer(('127.0.0.1', 0), Handler); self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
     def marks(self, name): return hashlib.sha256(self.files[name]).hexdigest() if name == 'model.safetensors' else hashlib.sha1(self.files[name]).hexdigest()
+    def tree(self): return [dict(type='file', path=n, size=len(b), oid=hashlib.sha1(b).hexdigest(), **(dict(lfs=dict(oid=self.marks(n), size=len(b), pointerSize=134)) if n == 'model.safetensors' else {})) for n, b in self.files.items()]
     def about(self):
         sibling = lambda n, b: dict(rfilename=n, size=len(b), blobId=hashlib.sha1(b).hexdigest(), **(dict(lfs=dict(size=len(b), sha256=self.marks(n), pointerSize=134)) if n == 'model.safetensors' else {}))
         return dict(id='made/phi', sha=COMMIT, private=False, downloads=0, likes=0, tags=[], siblings=[sibling(n, b) for n, b in self.files.items()])
@@ -61,7 +63,8 @@ def bring(hub, home, name='made/phi', **more):
     code = f'''import sys
 from mcp_nb import models
 from mcp_nb.config import UserError
-models.LARGE_FILE = 2**20
+from huggingface_hub import constants
+models.LARGE_FILE, constants.DOWNLOAD_CHUNK_SIZE = 2**20, 2**18        # it writes a piece at a time, and a tiny model is less than its usual one
 try: print(models.resolve_base({name!r}))
 except UserError as e: print(e, file=sys.stderr); sys.exit(2)'''
     environment = dict(os.environ, HF_ENDPOINT=f'http://127.0.0.1:{hub.server.server_port}', HF_HOME=str(home), PYTHONPATH=str(ROOT), HF_HUB_DISABLE_PROGRESS_BARS='1', HF_HUB_DISABLE_XET='1', **more)
