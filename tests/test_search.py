@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('optuna')
+slow = pytest.mark.skipif(not os.environ.get('MCP_NB_SLOW'), reason='a local Ray needs minutes on two busy cores: MCP_NB_SLOW=1')
+
 ROOT = Path(__file__).resolve().parent.parent
 with_ray = pytest.mark.skipif(importlib.util.find_spec('ray') is None, reason='Ray is not installed')
-PROGRAMS = [pytest.param((), id='optuna'), pytest.param(('--ray',), id='ray', marks=with_ray)]
+PROGRAMS = [pytest.param((), id='optuna'), pytest.param(('--ray',), id='ray', marks=[with_ray, slow])]
 SPACE = {'learning_rate': {'low': 1e-5, 'high': 1e-2, 'log': True}, 'lora_r': [8, 32], 'toolbank_share': [0.0, 0.5]}
 
 
@@ -54,7 +56,7 @@ def test_a_killed_search_goes_on(tmp_path, program):
     assert other.returncode == 2 and 'was begun with another seed' in other.stderr and len(other.stderr.strip().splitlines()) == 1, other.stderr
 
 
-@pytest.mark.parametrize('program', ['in_processes', pytest.param('in_ray', marks=with_ray)])
+@pytest.mark.parametrize('program', ['in_processes', pytest.param('in_ray', marks=[with_ray, slow])])
 def test_a_pruned_trial_and_a_broken_one_stay_in_the_table(tmp_path, program, monkeypatch):
     from mcp_nb import search as room
     monkeypatch.setenv('MCP_NB_OUTPUTS', str(tmp_path))
