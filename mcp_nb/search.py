@@ -474,7 +474,8 @@ def in_processes(search: Search, next_job, finish) -> None:
                 try: told = pipe.recv()
                 except (EOFError, OSError): process.join(); told = dict(failed=f'its process ended with status {process.exitcode}' + (' (out of memory?)' if process.exitcode == -9 else ''))
                 if 'quarter' in told:
-                    with contextlib.suppress(OSError): pipe.send(search.report(number, told))        # one that is dead is noticed when it is read from
+                    go_on = search.report(number, told)
+                    with contextlib.suppress(OSError): pipe.send(go_on)                              # one that is dead is noticed when it is read from
                     continue
                 del busy[pipe]; pipe.close(); finish(number, told)
     finally: [process.kill() for process, _ in busy.values()]
