@@ -203,6 +203,7 @@ class MCPFineTuningConfig:
     max_minutes: float = 0                # training's minutes; the learning rate falls with the clock, so that it ends where it should; 0: no limit
     threads: int = 0                      # CPU threads; 0: all cores
     processes: int = 1                    # devices to train on, one process each
+    shards: int = 1                       # parts in which examples are made and answers judged; above 1: on all cores or on a Ray cluster
     sharding: str = 'ddp'                 # how they share the work: 'ddp', 'fsdp' or 'deepspeed' (see the devices notebook)
     baseline_cases: int = 40              # the slow unquantized baseline is judged on a sample of this size
 
@@ -246,7 +247,7 @@ def _convert(name, value, kind):
 
 def _check(config):
     "Refuse values that cannot work, in words."
-    for name in ('learning_rate', 'num_epochs', 'batch_size', 'gradient_accumulation_steps', 'max_seq_length', 'lora_r', 'dataset_size', 'processes'):
+    for name in ('learning_rate', 'num_epochs', 'batch_size', 'gradient_accumulation_steps', 'max_seq_length', 'lora_r', 'dataset_size', 'processes', 'shards'):
         if getattr(config, name) <= 0: raise UserError(f'parameter {name!r} must be above 0, not {getattr(config, name)}')
     if not 0 < config.validation_split < 1: raise UserError(f"parameter 'validation_split' must lie between 0 and 1, not {config.validation_split}")
     return config

@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['MIXTURE', 'SCHEMA_PRACTICE', 'STEPS', 'category', 'wordings', 'broad_first', 'tool_list', 'coding_group',
-           'schema_practice', 'generate', 'tools_of', 'teacher_of', 'not_held_out', 'make_dataset', 'record',
-           'save_dataset', 'data_card', 'without_requests', 'load_examples', 'with_harvest']
+           'schema_practice', 'generate', 'generate_parts', 'tools_of', 'teacher_of', 'not_held_out', 'make_dataset',
+           'record', 'save_dataset', 'data_card', 'without_requests', 'load_examples', 'with_harvest']
 
 # %% ../nbs/21_dataset.ipynb #002
 import json, math, random
 from collections import Counter
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from .cluster import spread
 from .config import UserError, data_file, read_json, write_json, write_text, RunFolder, MCPFineTuningConfig, fingerprint, outputs_folder, sha256_of
 from .schema import Example, Tool, normalized, tool_keys
 from .catalog import CODING_TOOLS, CLAUDE_FLOW_TOOLS, DEFAULT_TOOLS, from_mcp, to_mcp
@@ -174,6 +175,25 @@ def generate(
     if len(made) < min(n, 8): raise UserError(f'only {len(made)} different requests can be made for these tools: their schemas admit no more')
     return made[:n], dropped
 
+# %% ../nbs/21_dataset.ipynb #e0a263fe
+def generate_parts(
+    shards: int,                 # parts
+    n: int,                      # examples
+    seed: int,
+    *settings,                   # the others of `generate`, from `split` on
+) -> tuple[list[Example], Counter]:
+    "What `generate` makes, in parts on a cluster."
+    part, known = math.ceil(n / shards), set(settings[3])
+    done = dict(spread(generate, [(min(part, n - k * part), f'{seed}.{k}', *settings) for k in range(shards) if n > k * part]))
+    made, dropped = [], Counter()
+    for examples, lost in (done[k] for k in sorted(done)):
+        new = [e for e in examples if e.key not in known]
+        dropped += lost + Counter({'asked in two parts': len(examples) - len(new)})
+        made += new; known |= {e.key for e in new}
+    if len(made) == n or settings[-1] and len(made) < 0.9 * n: return made, dropped                # a small server has no more to ask
+    rest, lost = generate(n - len(made), f'{seed}.rest', *settings[:3], known, *settings[4:])
+    return made + rest, dropped + lost
+
 # %% ../nbs/21_dataset.ipynb #025
 def tools_of(
     address: str,                # a server: a command, a URL or a .mcp.json
@@ -219,7 +239,8 @@ def make_dataset(
         server = synthesize(name, tools, split, config.validation_split, config.seed) if tools else None
         if teacher and split == 'train': server, taught = paraphrase(server, teacher, split, config.validation_split)
         shares = (0.0, 0.0) if tools and split != 'train' else (config.toolbank_share, config.conversation_share)             # a specialist is judged on its own server
-        examples, lost = generate(size[split], config.seed, split, config.validation_split, config.augment_dataset, taken | {normalized(e.query) for e in core}, config.tool_focused, *shares, server)
+        make = partial(generate_parts, config.shards) if config.shards > 1 and split == 'train' else generate
+        examples, lost = make(size[split], config.seed, split, config.validation_split, config.augment_dataset, taken | {normalized(e.query) for e in core}, config.tool_focused, *shares, server)
         examples = not_held_out(core + examples, held, dropped)
         if tools and config.scratch:
             examples, record = run_examples(examples, config.server, config.scratch, [n.strip() for n in config.run_tools.split(',') if n.strip()])
