@@ -53,11 +53,12 @@ def do_stage(a):
 
 def _launched(preset, run, given):
     "Under torchrun or accelerate this process is one of several: it trains here, without a notebook."
-    from mcp_nb.devices import world
+    from mcp_nb.devices import leave_together, world
     if world()[1] == 1: return False
     from mcp_nb.config import make_config, run_folder
     from mcp_nb.training import train
     train(make_config(preset, **given), run_folder(run))
+    leave_together()
     return True
 
 # %% ../nbs/81_cli.ipynb #009

@@ -25,7 +25,7 @@ from trl import SFTConfig, SFTTrainer
 from .config import UserError, MCPFineTuningConfig, RunFolder, fingerprint, read_json, set_seeds, sha256_of, write_json
 from .codec import completion, split_prompt
 from .dataset import load_examples, make_dataset, save_dataset
-from .devices import launch, sharding_options, telling, world
+from .devices import launch, leave_together, sharding_options, telling, world
 from .packing import blocks, pack, positions
 from .guessing import habits_of
 from .memory import Fit, Plan, plan_for, settings_of, with_step_down
@@ -359,7 +359,9 @@ def train_in_processes(
 
 def train_process(path: str):
     "One of several processes (torchrun calls this)."
-    with telling(): train(MCPFineTuningConfig(**read_json(RunFolder(Path(path)).checkpoints/'processes.json')), RunFolder(Path(path)))
+    with telling():
+        train(MCPFineTuningConfig(**read_json(RunFolder(Path(path)).checkpoints/'processes.json')), RunFolder(Path(path)))
+        leave_together()
 
 # %% ../nbs/31_training.ipynb #626a5d77
 @patch
