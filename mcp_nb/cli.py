@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
            'do_scaling', 'do_export', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback',
-           'do_trial', 'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_bfcl', 'do_agent_tasks', 'do_tasks',
-           'do_search', 'do_reinforce', 'parser', 'main']
+           'do_trial', 'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_cost', 'do_bfcl', 'do_agent_tasks',
+           'do_tasks', 'do_search', 'do_reinforce', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -291,6 +291,15 @@ def do_report(a):
     if not folder.path.exists(): raise UserError(f'no run at {folder.path}')
     print_summary(folder); print(f'\nreport: {make_report(folder)}')
 
+def do_cost(a):
+    from mcp_nb.config import latest_run, project_root, read_json, run_folder, write_json
+    from mcp_nb.cost import cost_report, cost_text, load_prices
+    per_second = a.per_second if a.per_second is not None else read_json(project_root()/'outputs'/'reference'/'load.json')['per_second']
+    prices, folder = load_prices(a.prices), run_folder(a.run) if a.run else latest_run()
+    report = cost_report(folder, prices, per_second, a.machine, a.on, read=a.read, written=a.written)
+    if a.json: write_json(a.json, report)
+    print(cost_text(report))
+
 # %% ../nbs/81_cli.ipynb #016
 def do_bfcl(a):
     from mcp_nb.bfcl import CATEGORIES, bfcl_table, run_bfcl
@@ -417,6 +426,10 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('kind', help='load (eight clients at once), injection (orders hidden in texts, and honest twins), gate (shell commands)')
     for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--cases', 'a file of attacks, or of commands (default: the frozen ones)'), ('--json', 'write the outcome to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--seconds', type=float, default=600, help='with load: how long (default 600)')
+    c = command('cost', do_cost, 'what a run cost, what serving it costs, and from how many calls it is cheaper than an API')
+    for flag, default, text in (('--run', '', 'whose making is counted (default: the latest)'), ('--prices', '', 'a price table (default: the one that comes with the package, mcp_nb/data/prices.json)'), ('--machine', 'cpu2', 'the machine of the table that serves (default cpu2)'),
+                                ('--on', '', 'the machine that makes the model (default: the same)'), ('--json', '', 'write the record to this file')): c.add_argument(flag, default=default, help=text)
+    for flag, kind, default, text in (('--per-second', float, None, 'calls a second of one machine (default: what was measured on two cores)'), ('--read', int, 3100, 'tokens that a call to the API reads (default 3100)'), ('--written', int, 60, 'tokens that it writes (default 60)')): c.add_argument(flag, type=kind, default=default, help=text)
     command('report', do_report, 'write the report of a run again').add_argument('--run', default='')
     return top
 
