@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SERVER', 'best_model', 'do_run', 'do_stage', 'is_stage', 'do_validate', 'do_benchmark', 'do_race', 'do_peers',
            'do_scaling', 'do_export', 'do_call', 'do_serve', 'do_promote', 'do_review', 'do_harvest', 'do_rollback',
-           'do_trial', 'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_cost', 'do_bfcl', 'do_agent_tasks',
-           'do_tasks', 'do_search', 'do_reinforce', 'parser', 'main']
+           'do_trial', 'do_router', 'do_doctor', 'do_tools', 'do_report', 'do_issues', 'do_cost', 'do_bfcl',
+           'do_agent_tasks', 'do_tasks', 'do_search', 'do_reinforce', 'parser', 'main']
 
 # %% ../nbs/81_cli.ipynb #002
 import argparse, json, os, sys
@@ -291,6 +291,18 @@ def do_report(a):
     if not folder.path.exists(): raise UserError(f'no run at {folder.path}')
     print_summary(folder); print(f'\nreport: {make_report(folder)}')
 
+def do_issues(a):
+    import os
+    from mcp_nb.config import UserError, run_folder
+    from mcp_nb.failures import GitHub, gate_results, junit_results, keep_issues
+    if not a.junit and not a.run: raise UserError('nothing to report: give --junit FILE (test results), --run RUN (its gates), or both')
+    results = [r for file in a.junit for r in junit_results(file)] + (gate_results(run_folder(a.run)) if a.run else [])
+    hub = None if a.dry_run else GitHub(os.environ.get('GITHUB_REPOSITORY', ''), os.environ.get('GITHUB_TOKEN', ''))
+    for line in keep_issues(results, hub): print(line)
+    failed = sum(not r.passed for r in results)
+    print(f'{failed} of {len(results)} checks failed')
+    return int(failed > 0)
+
 def do_cost(a):
     from mcp_nb.config import latest_run, project_root, read_json, run_folder, write_json
     from mcp_nb.cost import cost_report, cost_text, load_prices
@@ -426,6 +438,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('kind', help='load (eight clients at once), injection (orders hidden in texts, and honest twins), gate (shell commands)')
     for flag, text in (('--model', 'a model folder'), ('--run', 'take the best model of this run'), ('--cases', 'a file of attacks, or of commands (default: the frozen ones)'), ('--json', 'write the outcome to this file')): c.add_argument(flag, default='', help=text)
     c.add_argument('--seconds', type=float, default=600, help='with load: how long (default 600)')
+    c = command('issues', do_issues, 'open, update and close a GitHub issue for each check that fails (status 1 if one does)')
+    c.add_argument('--junit', action='append', default=[], metavar='FILE', help='test results, as pytest --junitxml writes them; may be given several times'); c.add_argument('--run', default='', help='also the gates of this run')
+    c.add_argument('--dry-run', action='store_true', help='only say what would be opened')
     c = command('cost', do_cost, 'what a run cost, what serving it costs, and from how many calls it is cheaper than an API')
     for flag, default, text in (('--run', '', 'whose making is counted (default: the latest)'), ('--prices', '', 'a price table (default: the one that comes with the package, mcp_nb/data/prices.json)'), ('--machine', 'cpu2', 'the machine of the table that serves (default cpu2)'),
                                 ('--on', '', 'the machine that makes the model (default: the same)'), ('--json', '', 'write the record to this file')): c.add_argument(flag, default=default, help=text)
