@@ -46,6 +46,10 @@ test *args:
 docs *args: setup
     @.venv/bin/python -c 'import sys; from mcp_nb.docs import main; sys.exit(main(sys.argv[1:]))' "$@"
 
+# the docs site, from the notebooks as the tests executed them, in _docs/site
+site *args: setup
+    @.venv/bin/python -m mcp_nb.site "$@"
+
 # JupyterLab on the notebooks
 lab *args: setup
     @.venv/bin/jupyter lab nbs "$@"
