@@ -204,7 +204,7 @@ def architecture(
         if a in numbers and b in numbers and numbers[a] // 10 != numbers[b] // 10: counts[numbers[a] // 10, numbers[b] // 10] = counts.get((numbers[a] // 10, numbers[b] // 10), 0) + 1
     middle = lambda r: at[r][0] + at[r][1] / 2
     arcs = [f'<path d="M570 {middle(a)} C {600 + 22 * (a - b)} {middle(a)} {600 + 22 * (a - b)} {middle(b)} 574 {middle(b)}" fill="none" stroke="#3f6fb5" stroke-opacity=".55" stroke-width="{min(6, .6 + n / 5):.1f}" marker-end="url(#tip)"><title>{ROOMS[a]} imports from {ROOMS[b]}: {n}</title></path>' for (a, b), n in counts.items()]
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 {y}" role="img" font-family="system-ui, sans-serif" font-size="12" fill="currentColor"><title>Rooms and the imports between them</title>'
+    return (f'<svg viewBox="0 0 800 {y}" role="img" font-family="system-ui, sans-serif" font-size="12" fill="currentColor"><title>Rooms and the imports between them</title>'
             '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 8 4 0 8z" fill="#3f6fb5"/></marker></defs>' + ''.join(boxes + arcs) + '</svg>\n')
 
 def _wrapped(words, width):
